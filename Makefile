@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Builds, checks and demonstrates sivshmem. `make help` lists the targets; docs/development.md says
+# what the templates below are for and where things live.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+MAKEFLAGS += --no-builtin-rules
+
+CACHE := build/cache
+SUITE ?=
+TEST ?=
+FUZZ_SECONDS ?= 10
+
+# V=1 shows commands; otherwise one short line for each thing that is made.
+Q := $(if $(filter-out 0,$(V)),,@)
+say = $(if $(Q),@printf '  %-8s %s\n' '$(1)' '$(2)')
+
+# --- set-up first ---------------------------------------------------------------------------------
+# setup.mk is both the stamp of scripts/setup and what it found out (KERNEL_RELEASE, KERNEL_BUILD,
+# KERNEL_IMAGE). make remakes it and then starts over, so that fragments which ask pkg-config are
+# only ever read on a machine that has it.
+NO_SETUP_GOALS := help setup clean distclean
+NEEDS_SETUP := $(filter-out $(NO_SETUP_GOALS),$(or $(MAKECMDGOALS),help))
+
+$(CACHE)/setup.mk: scripts/setup scripts/packages
+	$(Q)scripts/setup
+
+ifneq ($(NEEDS_SETUP),)
+include $(CACHE)/setup.mk
+endif
+
+# --- templates ------------------------------------------------------------------------------------
+CC := gcc
+FUZZ_CC := clang
+BASE_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -g -O2 -Ilibsivshmem/include
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_SANITIZE := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+CFLAGS ?=
+LDFLAGS ?=
+
+PROGRAMS :=
+LIBRARIES :=
+UNIT_TESTS :=
+FUZZERS :=
+GUEST_BIN :=
+GUEST_LIB :=
+# Folders with a Kbuild file; modules.mk below builds each for each kernel.
+KMOD_DIRS := $(if $(wildcard kmod-af_sivshmem/Kbuild),kmod-af_sivshmem)
+
+same = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
+# remember,FILE,TEXT: FILE changes only when TEXT does, so what was built with other flags is rebuilt.
+remember = $(if $(call same,$(strip $(file <$(1))),$(strip $(2))),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(strip $(2))))
+
+# objects,FOLDER,SOURCES,COMPILER,FLAGS: how FOLDER/%.o is made from %.c
+define objects
+$(call remember,$(1)/flags,$(3) $(4))
+$(1)/%.o: %.c $(1)/flags
+	$$(Q)mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$(3) $(4) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
+-include $(patsubst %.c,$(1)/%.d,$(2))
+endef
+
+# linked,OUTPUT,OBJECTS,COMPILER,FLAGS,LIBS: Lbuild/lib so that programs find this project's libraries
+define linked
+$(call remember,$(1).link,$(3) $(4) $(5))
+$(1): $(2) $(1).link
+	$$(Q)mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$(3) $(4) $$(LDFLAGS) -o $$@ $(2) -Lbuild/lib $(5)
+endef
+
+# program,NAME,SOURCES,CFLAGS,LIBS
+define program
+PROGRAMS += build/bin/$(1)
+$(call objects,build/obj/bin/$(1),$(2),$$(CC),$$(BASE_CFLAGS) $(3))
+$(call linked,build/bin/$(1),$(patsubst %.c,build/obj/bin/$(1)/%.o,$(2)),$$(CC),,$(4))
+endef
+
+# library,NAME,SOURCES,CFLAGS,LIBS: NAME is libx.so (loaded by name) or libx.so.N (linked against;
+# that becomes its soname and libx.so a link to it)
+define library
+LIBRARIES += build/lib/$(1)
+$(call objects,build/obj/lib/$(1),$(2),$$(CC),$$(BASE_CFLAGS) -fPIC -fvisibility=hidden $(3))
+$(call linked,build/lib/$(1),$(patsubst %.c,build/obj/lib/$(1)/%.o,$(2)),$$(CC),-shared -Wl$$(comma)-soname$$(comma)$(1),$(4))
+$(if $(filter-out %.so,$(1)),$(call soname_link,build/lib/$(firstword $(subst .so,.so ,$(1))),$(1)))
+endef
+comma := ,
+define soname_link
+LIBRARIES += $(1)
+$(1): build/lib/$(2)
+	$$(Q)ln -sf $(2) $$@
+endef
+
+# unit,NAME,SOURCES,CFLAGS,LIBS
+define unit
+UNIT_TESTS += build/unit/$(1)
+$(call objects,build/obj/unit/$(1),$(2),$$(CC),$$(BASE_CFLAGS) $$(SANITIZE) $(3))
+$(call linked,build/unit/$(1),$(patsubst %.c,build/obj/unit/$(1)/%.o,$(2)),$$(CC),$$(SANITIZE),$(4) -lcmocka)
+endef
+
+# fuzzer,NAME,SOURCES,CFLAGS,LIBS
+define fuzzer
+FUZZERS += build/fuzz/$(1)
+$(call objects,build/obj/fuzz/$(1),$(2),$$(FUZZ_CC),$$(BASE_CFLAGS) $$(FUZZ_SANITIZE) $(3))
+$(call linked,build/fuzz/$(1),$(patsubst %.c,build/obj/fuzz/$(1)/%.o,$(2)),$$(FUZZ_CC),$$(FUZZ_SANITIZE),$(4))
+endef
+
+# --- what each folder builds ----------------------------------------------------------------------
+ifneq ($(wildcard $(CACHE)/setup.mk),)
+ifneq ($(NEEDS_SETUP),)
+FRAGMENTS := libsivshmem handshake-agent preload examples tests tests/vm tests/guest
+include $(wildcard $(FRAGMENTS:%=%/build.mk))
+include scripts/modules.mk
+endif
+endif
+
+# what tests/run and the suites use on this machine
+HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
+
+.PHONY: help setup all modules guest check check-unit check-fuzz check-vm check-debug debug-kernel \
+	vm-shell format clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing to build and test, fetch what guests get
+	$(Q)scripts/setup
+
+all: $(PROGRAMS) $(LIBRARIES) modules ## programs, libraries and the kernel module
+
+modules: $(MODULES) ## the kernel module, for the guests' kernel (KDIR=folder KREL=release for another)
+
+guest: $(GUEST_INITRD) ## the guests' root file system
+
+
+check: all guest $(UNIT_TESTS) $(FUZZERS) ## every test: unit, fuzz and VM suites
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run unit $(UNIT_TESTS) fuzz $(FUZZERS) vm
+
+check-unit: $(HARNESS) $(UNIT_TESTS) ## unit tests, under ASan and UBSan
+	$(Q)tests/run unit $(UNIT_TESTS)
+
+check-fuzz: $(HARNESS) $(FUZZERS) ## each fuzzer for FUZZ_SECONDS (10)
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run fuzz $(FUZZERS)
+
+check-vm: all guest ## VM suites; SUITE=file runs one, TEST=regex those tests
+	$(Q)TEST='$(TEST)' tests/run vm $(SUITE)
+
+check-debug: all debug-kernel ## one-VM suites (*-local*) on a kernel with KASAN, lockdep, kmemleak, UBSAN
+	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel --make-args) guest
+	$(Q)TEST='$(TEST)' VM_FLAVOUR=debug VM_SLOW=4 SUITE_SECONDS=3600 \
+		tests/run vm $(or $(SUITE),$(wildcard tests/suites/*-local*.bats))
+
+debug-kernel: ## build that kernel (once; about 16 minutes on two cores)
+	$(Q)scripts/debug-kernel
+
+vm-shell: all guest ## a shell in one VM of a running pair; VM=adas for the other
+	$(Q)tests/vm/shell $(VM)
+
+format: ## format all C sources in place
+	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
+
+clean: ## remove what was built; keeps build/cache
+	$(Q)find build -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} + 2>/dev/null || true
+
+distclean: ## remove build/ with all that was fetched
+	$(Q)rm -rf build

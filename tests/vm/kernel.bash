@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Which kernel guests boot, with which arguments, on which accelerator. Sourced by vm.bash.
+
+_vm_setting() # FILE VARIABLE
+{
+	sed -n "s|\$(CURDIR)|$VM_TOP|; s/^$2 := //p" "$VM_BUILD/cache/$1" 2>/dev/null
+}
+
+vm_kernel_release()
+{
+	if [[ ${VM_FLAVOUR-} == debug ]]; then
+		_vm_setting debug-kernel.mk DEBUG_RELEASE
+	else
+		_vm_setting setup.mk KERNEL_RELEASE
+	fi
+}
+
+vm_kernel_image()
+{
+	if [[ ${VM_FLAVOUR-} == debug ]]; then
+		_vm_setting debug-kernel.mk DEBUG_IMAGE
+	else
+		_vm_setting setup.mk KERNEL_IMAGE
+	fi
+}
+
+vm_initrd() { echo "$VM_BUILD/guest/initrd-$(vm_kernel_release).cpio"; }
+
+vm_kernel_args()
+{
+	local args="console=ttyS0 loglevel=5 panic=-1 nokaslr mitigations=off no_timer_check nowatchdog"
+
+	args+=" cryptomgr.notests rcupdate.rcu_expedited=1 random.trust_cpu=on"
+	args+=" selinux=0 apparmor=0 audit=0"
+	if [[ $(vm_accel) == tcg ]]; then
+		# an emulated guest sees the host's counter and cannot calibrate it
+		args+=" tsc=reliable tsc_early_khz=$(vm_tsc_khz)"
+	fi
+	if [[ ${VM_FLAVOUR-} == debug ]]; then
+		args+=" kasan.fault=panic slub_debug=FZPU"
+	fi
+	echo "$args"
+}
+
+vm_tsc_khz()
+{
+	local known=$VM_RUN/tsc-khz
+
+	[[ -s $known ]] || "$VM_BUILD/bin/tsc-khz" >"$known"
+	echo "$(<"$known")"
+}
+
+# --- accelerator ----------------------------------------------------------------------------------
+# /dev/kvm may be there and not work: a short boot decides, once; SIV_ACCEL decides otherwise.
+
+VM_PROBE_SECONDS=10
+
+vm_accel()
+{
+	local known=$VM_BUILD/cache/accel
+
+	if [[ ${SIV_ACCEL-} ]]; then
+		echo "$SIV_ACCEL"
+		return
+	fi
+	[[ -s $known ]] || _vm_probe_accel >"$known"
+	echo "$(<"$known")"
+}
+
+# Kernel messages and time-outs of the attempt stay in build/logs/accel-probe.
+_vm_probe_accel()
+(
+	exec 3>&-
+	# a folder deeper than suites' VMs: the attempt is none of them
+	VM_RUN=$VM_RUN/probe SIV_ACCEL=kvm VM_FLAVOUR='' VM_SLOW=1
+	VM_LOGS=$VM_BUILD/logs/accel-probe VM_BOOT_SECONDS=$VM_PROBE_SECONDS
+	unset -f vm_qemu_args
+	if [[ -r /dev/kvm && -w /dev/kvm ]]; then
+		mkdir -p "$VM_LOGS"
+		if vm_boot kvm >"$VM_LOGS/probe.log" 2>&1; then
+			vm_kill kvm
+			echo kvm
+			return
+		fi
+		vm_kill kvm
+	fi
+	echo tcg
+)
+
+vm_accel_args()
+{
+	case $(vm_accel) in
+	tcg)
+		# erms and fsrm make large copies slow when emulated; with cx16, 6.12 crashes
+		echo "-accel tcg,thread=multi -machine pc,usb=off,vmport=off -cpu max,-erms,-fsrm,-cx16" ;;
+	kvm)
+		echo "-accel kvm -machine pc,usb=off,vmport=off -cpu host" ;;
+	*)
+		_vm_error "SIV_ACCEL: $SIV_ACCEL: tcg or kvm" ;;
+	esac
+}
