@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Channels: attach, positions, wake words, states, reset.
+ */
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <net/genetlink.h>
+#include <net/sock.h>
+
+#include "chan.h"
+#include "link.h"
+#include "sock.h"
+
+static void chan_free(struct kref *ref)
+{
+	struct siv_chan *chan = container_of(ref, struct siv_chan, ref);
+
+	siv_link_put(chan->link);
+	kfree_rcu(chan, rcu);
+}
+
+void siv_chan_put(struct siv_chan *chan)
+{
+	kref_put(&chan->ref, chan_free);
+}
+
+static int chan_closed_fill(struct siv_event *ev, struct sk_buff *skb)
+{
+	struct siv_chan *chan = container_of(ev, struct siv_chan, ev_closed);
+
+	if (nla_put_u32(skb, SIV_UPCALL_A_LINK_ID, chan->link->id) ||
+	    nla_put_u32(skb, SIV_UPCALL_A_EPOCH, chan->epoch) ||
+	    nla_put_u32(skb, SIV_UPCALL_A_SLOT, chan->slot) ||
+	    nla_put_u64_64bit(skb, SIV_UPCALL_A_GENERATION, chan->generation, SIV_UPCALL_A_PAD) ||
+	    nla_put_u32(skb, SIV_UPCALL_A_REASON, chan->reason))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static void chan_closed_put(struct siv_event *ev)
+{
+	siv_chan_put(container_of(ev, struct siv_chan, ev_closed));
+}
+
+/* Is the extent inside the link and clear of every other channel? Under link->lock. */
+static int chan_place(const struct siv_link *link, const struct siv_grant *g, u64 len)
+{
+	const struct siv_chan *other;
+
+	lockdep_assert_held(&link->lock);
+	if (g->slot >= SIV_LINK_SLOTS || g->offset % SIV_PAGE_SIZE ||
+	    g->offset < SIV_LINK_CHANNELS || len > link->size || g->offset > link->size - len)
+		return -ERANGE;
+	list_for_each_entry(other, &link->chans, node)
+		if (other->slot == g->slot ||
+		    (g->offset < other->offset + other->len && other->offset < g->offset + len))
+			return -EEXIST;
+	return 0;
+}
+
+static void chan_layout(struct siv_chan *chan, const struct siv_grant *g)
+{
+	u8 *base = chan->link->mem + g->offset;
+	u8 *c2s = base + SIV_CHAN_PAGES * SIV_PAGE_SIZE;
+	u8 *s2c = c2s + (1ull << g->c2s_order);
+
+	chan->own = (void *)(base + (g->server ? SIV_PAGE_SIZE : 0));
+	chan->theirs = (void *)(base + (g->server ? 0 : SIV_PAGE_SIZE));
+	chan->tx_data = g->server ? s2c : c2s;
+	chan->rx_data = g->server ? c2s : s2c;
+	chan->tx_size = 1ull << (g->server ? g->s2c_order : g->c2s_order);
+	chan->rx_size = 1ull << (g->server ? g->c2s_order : g->s2c_order);
+}
+
+/* Sets up the own page and nothing else; the rest is assumed to hold anything. */
+static void chan_own_page(struct siv_chan *chan)
+{
+	if (chan->link->ops->scrub && chan->server)
+		memset(chan->link->mem + chan->offset, 0, chan->len);
+	else
+		memset(chan->own, 0, sizeof(*chan->own));
+	chan->state = SIV_STATE_ATTACHED;
+	virt_store_release(&chan->own->state, chan->state);
+}
+
+/*
+ * Attaches the channel that the host granted. The caller owns a reference and gives the channel to
+ * a socket, or detaches it. Errors: -ENODEV no such link, -ESTALE another epoch or down, -ERANGE out
+ * of bounds, -EEXIST slot or pages in use, -EOPNOTSUPP, -ENOMEM.
+ */
+struct siv_chan *siv_chan_attach(const struct siv_grant *g)
+{
+	struct siv_link *link;
+	struct siv_chan *chan;
+	int err;
+
+	if (g->type != SOCK_STREAM)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (g->c2s_order < SIV_CHAN_ORDER_MIN || g->c2s_order > SIV_CHAN_ORDER_MAX ||
+	    g->s2c_order < SIV_CHAN_ORDER_MIN || g->s2c_order > SIV_CHAN_ORDER_MAX)
+		return ERR_PTR(-ERANGE);
+	link = siv_link_get(g->link_id);
+	if (!link)
+		return ERR_PTR(-ENODEV);
+	chan = kzalloc(sizeof(*chan), GFP_KERNEL_ACCOUNT);
+	if (!chan) {
+		siv_link_put(link);
+		return ERR_PTR(-ENOMEM);
+	}
+	chan->link = link;
+	chan->slot = g->slot;
+	chan->epoch = g->epoch;
+	chan->type = g->type;
+	chan->generation = g->generation;
+	chan->offset = g->offset;
+	chan->len = SIV_CHAN_PAGES * SIV_PAGE_SIZE + (1ull << g->c2s_order) + (1ull << g->s2c_order);
+	chan->server = g->server;
+	chan->peer = g->peer;
+	strscpy(chan->service, g->service, sizeof(chan->service));
+	mutex_init(&chan->tx_lock);
+	mutex_init(&chan->rx_lock);
+	spin_lock_init(&chan->wake_lock);
+	INIT_LIST_HEAD(&chan->accept_node);
+	siv_event_init(&chan->ev_closed, SIV_UPCALL_CLOSED, chan_closed_fill, chan_closed_put);
+	kref_init(&chan->ref);
+
+	mutex_lock(&link->lock);
+	err = -ESTALE;
+	if (link->gone || !link->up || link->epoch != g->epoch)
+		goto unlock;
+	err = chan_place(link, g, chan->len);
+	if (err)
+		goto unlock;
+	chan_layout(chan, g);
+	chan_own_page(chan);
+	kref_get(&chan->ref);
+	chan->attached = true;
+	list_add(&chan->node, &link->chans);
+	rcu_assign_pointer(link->slots[chan->slot], chan);
+	siv_link_chan_added(link);
+	mutex_unlock(&link->lock);
+	return chan;
+unlock:
+	mutex_unlock(&link->lock);
+	siv_chan_put(chan);
+	return ERR_PTR(err);
+}
+
+/*
+ * From now on events wake @sk, or with NULL nobody: when this returns, no wake-up of the former is
+ * under way.
+ */
+void siv_chan_set_sock(struct siv_chan *chan, struct sock *sk)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	WRITE_ONCE(chan->sk, sk);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+}
+
+static void chan_wake(struct siv_chan *chan)
+{
+	struct sock *sk = chan->sk;
+	struct socket_wq *wq;
+
+	lockdep_assert_held(&chan->wake_lock);
+	if (!sk)
+		return;
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, SIV_WAKE_MASK);
+	sk_wake_async(sk, SOCK_WAKE_WAITD, POLL_IN);
+	sk_wake_async(sk, SOCK_WAKE_SPACE, POLL_OUT);
+	rcu_read_unlock();
+}
+
+/* Wakes whoever waits on this side's socket. Any context. */
+void siv_chan_wake_sock(struct siv_chan *chan)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	chan_wake(chan);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+}
+
+static u32 chan_read_state(struct siv_chan *chan)
+{
+	const u32 known = SIV_STATE_ATTACHED | SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD |
+			  SIV_STATE_ABORTED;
+	u32 state;
+
+	lockdep_assert_held(&chan->wake_lock);
+	if (chan->dead)
+		return chan->peer_state;
+	/* bits are only ever added: what was seen once stays */
+	state = virt_load_acquire(&chan->theirs->state) & known;
+	if (state & SIV_STATE_ABORTED)
+		state |= SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD;
+	chan->peer_state |= state;
+	return chan->peer_state;
+}
+
+/* The peer's state. Read it before a position: SHUT_WR is published after the last one. */
+u32 siv_chan_peer_state(struct siv_chan *chan)
+{
+	unsigned long flags;
+	u32 state;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	state = chan_read_state(chan);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	return state;
+}
+
+/* The peer says that this channel has news. Any context, under RCU. */
+void siv_chan_event(struct siv_chan *chan)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	if (chan_read_state(chan) & SIV_STATE_ABORTED && chan->sk)
+		siv_sock_aborted(chan->sk);
+	chan_wake(chan);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+}
+
+/* Bytes that can be read. Under rx_lock. */
+int siv_chan_readable(struct siv_chan *chan, u64 *bytes)
+{
+	u64 tx;
+
+	lockdep_assert_held(&chan->rx_lock);
+	if (READ_ONCE(chan->dead))
+		return -ECONNRESET;
+	tx = virt_load_acquire(&chan->theirs->tx_pos);
+	/* never back, and never more in flight than the ring holds */
+	if (tx - chan->rx_seen > chan->rx_pos + chan->rx_size - chan->rx_seen)
+		return -EPROTO;
+	chan->rx_seen = tx;
+	*bytes = tx - chan->rx_pos;
+	return 0;
+}
+
+/* Bytes that can be written. Under tx_lock. */
+int siv_chan_writable(struct siv_chan *chan, u64 *bytes)
+{
+	u64 rx;
+
+	lockdep_assert_held(&chan->tx_lock);
+	if (READ_ONCE(chan->dead))
+		return -ECONNRESET;
+	rx = virt_load_acquire(&chan->theirs->rx_pos);
+	/* never back, and never past what was written */
+	if (rx - chan->tx_seen > chan->tx_pos - chan->tx_seen)
+		return -EPROTO;
+	chan->tx_seen = rx;
+	*bytes = chan->tx_size - (chan->tx_pos - rx);
+	return 0;
+}
+
+/* Did the step from @old to @new pass @wake, that is old < wake <= new? Positions wrap. */
+static bool passed(u64 old, u64 new, u64 wake)
+{
+	return wake - old - 1 < new - old;
+}
+
+/* @bytes more were written. Under tx_lock, not dead. */
+void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes)
+{
+	u64 old = chan->tx_pos, new = old + bytes;
+
+	lockdep_assert_held(&chan->tx_lock);
+	WRITE_ONCE(chan->tx_pos, new);
+	virt_store_release(&chan->own->tx_pos, new);
+	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
+	if (passed(old, new, READ_ONCE(chan->theirs->wake_data)))
+		siv_link_notify(chan->link, chan->slot);
+}
+
+/* @bytes more were read. Under rx_lock, not dead. */
+void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes)
+{
+	u64 old = chan->rx_pos, new = old + bytes;
+
+	lockdep_assert_held(&chan->rx_lock);
+	WRITE_ONCE(chan->rx_pos, new);
+	virt_store_release(&chan->own->rx_pos, new);
+	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
+	if (passed(old, new, READ_ONCE(chan->theirs->wake_space)))
+		siv_link_notify(chan->link, chan->slot);
+}
+
+/* Adds @bits to this side's state, and tells the peer. */
+void siv_chan_shut(struct siv_chan *chan, u32 bits)
+{
+	unsigned long flags;
+	bool news;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	news = !chan->dead && (chan->state & bits) != bits;
+	if (news) {
+		chan->state |= bits;
+		virt_store_release(&chan->own->state, chan->state);
+	}
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	virt_mb(); /* B: the peer reads the state after it armed */
+	if (news)
+		siv_link_notify(chan->link, chan->slot);
+}
+
+/*
+ * Makes sure that the peer notifies when its position @theirs reaches @want, unless it is there. The
+ * word @shared (of which @word is a private copy) serves all waiters of this side: it holds the
+ * least position that one of them wants and that has not been reached. Those who want a later one
+ * are woken with the others and arm again. Two rounds at most: the second finds the word as the
+ * first left it, or the position at @want.
+ *
+ * True: do not sleep. What the peer claims is not checked here, only in siv_chan_readable() and
+ * siv_chan_writable(), where whoever does not sleep looks next.
+ */
+static bool chan_arm(struct siv_chan *chan, u64 *word, u64 *shared, const u64 *theirs, u64 want)
+{
+	u64 pos;
+
+	lockdep_assert_held(&chan->wake_lock);
+	if (chan->dead)
+		return true;
+	for (;;) {
+		pos = virt_load_acquire(theirs);
+		if ((s64)(pos - want) >= 0)
+			return true;
+		if ((s64)(*word - pos) > 0 && (s64)(*word - want) <= 0)
+			return false;
+		*word = want;
+		WRITE_ONCE(*shared, want);
+		virt_mb(); /* A, pairs with B in siv_chan_publish_tx() and _rx() of the peer */
+	}
+}
+
+bool siv_chan_arm_data(struct siv_chan *chan, u64 want)
+{
+	unsigned long flags;
+	bool there;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	there = chan_arm(chan, &chan->wake_data, &chan->own->wake_data, &chan->theirs->tx_pos, want);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	return there;
+}
+
+bool siv_chan_arm_space(struct siv_chan *chan, u64 want)
+{
+	unsigned long flags;
+	bool there;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	there = chan_arm(chan, &chan->wake_space, &chan->own->wake_space, &chan->theirs->rx_pos,
+			 want);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	return there;
+}
+
+/*
+ * What a poll sees, without the mutexes: the positions may move meanwhile, so nothing is concluded
+ * from one that seems impossible; it counts as ready and the call that follows finds out.
+ */
+void siv_chan_poll(struct siv_chan *chan, u64 lowat, struct siv_chan_poll *out)
+{
+	u64 data = READ_ONCE(chan->rx_pos) + min(lowat, chan->rx_size);
+	u64 space = READ_ONCE(chan->tx_pos) + siv_chan_space_low(chan) - chan->tx_size;
+	unsigned long flags;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	out->readable = chan_arm(chan, &chan->wake_data, &chan->own->wake_data,
+				 &chan->theirs->tx_pos, data);
+	out->writable = chan_arm(chan, &chan->wake_space, &chan->own->wake_space,
+				 &chan->theirs->rx_pos, space);
+	/* after arming: a bit that comes later comes with a notification */
+	out->peer_state = chan_read_state(chan);
+	out->dead = chan->dead;
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+}
+
+/* The last word to the peer, and the end of this side's access; in the order of DESIGN's "Reset". */
+static void chan_kill(struct siv_chan *chan, enum siv_closed_reason reason)
+{
+	u32 bits = SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD;
+	unsigned long flags;
+	u64 unread = 0;
+
+	if (reason == SIV_CLOSED_LOCAL) {
+		/* closed with data unread: the peer is told, as on TCP and AF_UNIX */
+		mutex_lock(&chan->rx_lock);
+		if (siv_chan_readable(chan, &unread))
+			unread = 1;
+		mutex_unlock(&chan->rx_lock);
+	}
+	if (reason != SIV_CLOSED_LOCAL || unread)
+		bits |= SIV_STATE_ABORTED;
+	siv_chan_shut(chan, bits);
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	WRITE_ONCE(chan->dead, true);
+	if (reason != SIV_CLOSED_LOCAL && chan->sk)
+		siv_sock_aborted(chan->sk);
+	chan_wake(chan);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	mutex_lock(&chan->tx_lock);
+	mutex_unlock(&chan->tx_lock);
+	mutex_lock(&chan->rx_lock);
+	mutex_unlock(&chan->rx_lock);
+}
+
+/* Under link->lock; false if it was detached before. */
+static bool chan_detach_locked(struct siv_chan *chan, enum siv_closed_reason reason, bool report)
+{
+	struct siv_link *link = chan->link;
+
+	lockdep_assert_held(&link->lock);
+	if (!chan->attached)
+		return false;
+	chan->attached = false;
+	chan_kill(chan, reason);
+	RCU_INIT_POINTER(link->slots[chan->slot], NULL);
+	list_del(&chan->node);
+	link->nr_chans--;
+	chan->reason = reason;
+	if (report) {
+		kref_get(&chan->ref); /* the queue's */
+		if (!siv_event_queue(&chan->ev_closed))
+			siv_chan_put(chan);
+	}
+	return true;
+}
+
+/*
+ * Ends this side of @chan: no shared byte of it is touched when this returns, and CLOSED is on its
+ * way if @report. Once; later calls do nothing. Sleeps; not under tx_lock or rx_lock.
+ */
+void siv_chan_detach(struct siv_chan *chan, enum siv_closed_reason reason, bool report)
+{
+	struct siv_link *link = chan->link;
+	bool first;
+
+	mutex_lock(&link->lock);
+	first = chan_detach_locked(chan, reason, report);
+	mutex_unlock(&link->lock);
+	if (first)
+		siv_chan_put(chan); /* the list's */
+}
+
+/* All channels of @link; under link->lock. */
+void siv_chan_detach_all(struct siv_link *link, enum siv_closed_reason reason)
+{
+	struct siv_chan *chan, *next;
+
+	lockdep_assert_held(&link->lock);
+	list_for_each_entry_safe(chan, next, &link->chans, node) {
+		chan_detach_locked(chan, reason, true);
+		siv_chan_put(chan); /* the list's; chan->link is held by our caller */
+	}
+}
+
+/* Resets one channel for the agent. -ENOENT: it is not there (any more). */
+int siv_chan_reset(u32 link_id, u32 epoch, u32 slot, u64 generation)
+{
+	struct siv_link *link = siv_link_get(link_id);
+	struct siv_chan *chan;
+	int err = -ENOENT;
+
+	if (!link)
+		return -ENODEV;
+	mutex_lock(&link->lock);
+	list_for_each_entry(chan, &link->chans, node) {
+		if (chan->slot != slot || chan->epoch != epoch || chan->generation != generation)
+			continue;
+		chan_detach_locked(chan, SIV_CLOSED_RESET, true);
+		siv_chan_put(chan);
+		err = 0;
+		break;
+	}
+	mutex_unlock(&link->lock);
+	siv_link_put(link);
+	return err;
+}

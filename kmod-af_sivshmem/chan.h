@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Channels: two rings and two control pages in a link's memory, seen from one side.
+ *
+ * The peer may write any shared byte at any time. Every shared word is read once into a local,
+ * checked against what this side keeps privately, and only then used. A word that cannot be true is
+ * a violation: it resets this channel and nothing else.
+ *
+ * References: the link's list holds one while the channel is attached, its socket (or the
+ * listener's queue) another, and the CLOSED event one while it is queued.
+ *
+ * Waking. A wake word says "tell me when your position reaches this". Letters mark the barriers:
+ *
+ *	waiter:    W(wake); full barrier [A]; R(position); sleep if it is not there yet
+ *	producer:  W(position), release; full barrier [B]; R(wake); notify iff old < wake <= new
+ *
+ * If the waiter does not see the new position, then its store to the wake word is before the
+ * producer's load of it, and the producer notifies. A notification goes through the link's event
+ * ring (barrier [C], see link.c) to siv_chan_event(), which wakes this side's wait queue.
+ */
+#ifndef _SIV_CHAN_H
+#define _SIV_CHAN_H
+
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <sivshmem/abi.h>
+
+#include "upcall.h"
+
+struct iov_iter;
+struct siv_link;
+struct sock;
+
+struct siv_chan {
+	/* fixed at attach */
+	struct siv_link *link;   /* held */
+	u32 slot, epoch, type;
+	u64 generation, offset;
+	u64 len;                 /* bytes of the extent */
+	bool server;
+	struct siv_peer peer;
+	char service[SIV_SERVICE_LEN]; /* own */
+	struct siv_chan_page *own;
+	const struct siv_chan_page *theirs; /* the peer writes it at any time */
+	u8 *tx_data;
+	const u8 *rx_data;
+	u64 tx_size, rx_size;    /* powers of two */
+
+	struct mutex tx_lock ____cacheline_aligned_in_smp;
+	u64 tx_pos;              /* bytes written; the shared word is only an output */
+	u64 tx_seen;             /* the peer's rx_pos when last looked at */
+
+	struct mutex rx_lock ____cacheline_aligned_in_smp;
+	u64 rx_pos;              /* bytes read; the shared word is only an output */
+	u64 rx_seen;             /* the peer's tx_pos when last looked at */
+
+	spinlock_t wake_lock ____cacheline_aligned_in_smp;
+	u64 wake_data, wake_space; /* what the shared words hold */
+	u32 state;               /* SIV_STATE_* of this side, likewise */
+	u32 peer_state;          /* bits of the peer's that were ever seen */
+	bool dead;               /* no shared byte is touched any more; written under wake_lock */
+
+	struct sock *sk;         /* whom events wake, under wake_lock; NULL until accept() */
+	struct list_head node;   /* link->chans, under link->lock */
+	bool attached;           /* link->lock */
+	struct list_head accept_node; /* the listener's queue, under listeners_lock */
+	enum siv_closed_reason reason;
+	struct siv_event ev_closed;
+	struct kref ref;
+	struct rcu_head rcu;
+};
+
+/* What GRANT says. */
+struct siv_grant {
+	u32 link_id, epoch, slot, type;
+	u64 generation, offset;
+	u32 c2s_order, s2c_order;
+	bool server;
+	struct siv_peer peer;
+	char service[SIV_SERVICE_LEN];
+};
+
+struct siv_chan *siv_chan_attach(const struct siv_grant *grant);
+void siv_chan_set_sock(struct siv_chan *chan, struct sock *sk);
+void siv_chan_detach(struct siv_chan *chan, enum siv_closed_reason reason, bool report);
+void siv_chan_detach_all(struct siv_link *link, enum siv_closed_reason reason);
+int siv_chan_reset(u32 link_id, u32 epoch, u32 slot, u64 generation);
+void siv_chan_put(struct siv_chan *chan);
+
+void siv_chan_event(struct siv_chan *chan);
+void siv_chan_wake_sock(struct siv_chan *chan);
+
+/* Both directions' limits, under the direction's mutex. -ECONNRESET: dead; -EPROTO: violation. */
+int siv_chan_readable(struct siv_chan *chan, u64 *bytes);
+int siv_chan_writable(struct siv_chan *chan, u64 *bytes);
+void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes);
+void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes);
+void siv_chan_shut(struct siv_chan *chan, u32 bits);
+
+/* Arms a wake word; true if there is nothing to wait for: the position is there, or dead. */
+bool siv_chan_arm_data(struct siv_chan *chan, u64 want);
+bool siv_chan_arm_space(struct siv_chan *chan, u64 want);
+
+/* What poll() wants to know; arms what is not there. */
+struct siv_chan_poll {
+	bool readable, writable, dead;
+	u32 peer_state;
+};
+void siv_chan_poll(struct siv_chan *chan, u64 lowat, struct siv_chan_poll *out);
+u32 siv_chan_peer_state(struct siv_chan *chan);
+
+/* Free bytes at which a transmit ring counts as writable again, as poll() and wake-ups have it. */
+static inline u64 siv_chan_space_low(const struct siv_chan *chan)
+{
+	return chan->tx_size / 4;
+}
+
+/* chan_copy.c: @pos is a position; both stop short at the first byte that faults. */
+size_t siv_chan_copy_in(struct siv_chan *chan, u64 pos, size_t len, struct iov_iter *from);
+size_t siv_chan_copy_out(struct siv_chan *chan, u64 pos, size_t len, struct iov_iter *to);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * All differences between the kernel versions that this module builds for.
+ */
+#ifndef _SIV_COMPAT_H
+#define _SIV_COMPAT_H
+
+#include <linux/fs.h>
+#include <linux/mm_types.h>
+#include <linux/rcupdate.h>
+#include <linux/version.h>
+
+/* The executable of @mm with a reference, or NULL; get_mm_exe_file() is not exported. */
+static inline struct file *siv_compat_exe_file(struct mm_struct *mm)
+{
+	struct file *exe;
+
+	rcu_read_lock();
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	exe = get_file_rcu(&mm->exe_file);
+#else
+	exe = rcu_dereference(mm->exe_file);
+	if (exe && !get_file_rcu(exe))
+		exe = NULL;
+#endif
+	rcu_read_unlock();
+	return exe;
+}
+
+/* proto_ops.accept: 6.10 put flags and kern into a struct. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define SIV_ACCEPT_ARGS struct proto_accept_arg *arg
+#define SIV_ACCEPT_FLAGS (arg->flags)
+#define SIV_ACCEPT_KERN  (arg->kern)
+#else
+#define SIV_ACCEPT_ARGS int flags, bool kern
+#define SIV_ACCEPT_FLAGS (flags)
+#define SIV_ACCEPT_KERN  (kern)
+#endif
+
+#endif

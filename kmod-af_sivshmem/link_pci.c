@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A link over QEMU's ivshmem-doorbell device: BAR0 has the registers, BAR1 MSI-X, BAR2 the memory.
+ *
+ * The hard interrupt handler takes a few events and only wakes; more goes to its thread. A peer that
+ * rings without end is masked, and a timer looks again: it costs us a bounded share of the CPU.
+ */
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/jiffies.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <asm/memtype.h>
+
+#include "link.h"
+#include "sock.h"
+
+#define IVSHMEM_VENDOR 0x1af4
+#define IVSHMEM_DEVICE 0x1110
+#define IVSHMEM_REG_IVPOSITION 0x08
+#define IVSHMEM_REG_DOORBELL   0x0c /* peer << 16 | vector */
+#define IVSHMEM_REGS_SIZE 0x100
+
+#define SIV_IRQ_BUDGET    64  /* events that the hard handler takes */
+#define SIV_IRQ_FLOOD     512 /* interrupts within one jiffy that count as a flood */
+#define SIV_FLOOD_DELAY   1   /* jiffies that a flooded interrupt stays masked */
+
+struct siv_pci {
+	struct siv_link *link;
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	int irq;
+
+	/* the flood guard; hard handler, its thread, and resume */
+	unsigned long window;   /* the jiffy that is counted */
+	unsigned int in_window;
+	unsigned long masked;   /* bit 0 */
+	u64 floods;
+	struct delayed_work resume;
+};
+
+/* Stops the interrupt for a moment; the work looks for events and lets it go on. */
+static void pci_mask(struct siv_pci *pci)
+{
+	if (test_and_set_bit(0, &pci->masked))
+		return;
+	disable_irq_nosync(pci->irq);
+	queue_delayed_work(siv_wq, &pci->resume, SIV_FLOOD_DELAY);
+}
+
+static void pci_resume(struct work_struct *work)
+{
+	struct siv_pci *pci = container_of(to_delayed_work(work), struct siv_pci, resume);
+
+	siv_link_drain(pci->link, SIV_LINK_SLOTS);
+	clear_bit(0, &pci->masked);
+	enable_irq(pci->irq);
+}
+
+static bool pci_flooded(struct siv_pci *pci)
+{
+	if (pci->window != jiffies) {
+		pci->window = jiffies;
+		pci->in_window = 0;
+	}
+	return ++pci->in_window > SIV_IRQ_FLOOD;
+}
+
+static irqreturn_t pci_irq(int irq, void *data)
+{
+	struct siv_pci *pci = data;
+
+	if (pci_flooded(pci)) {
+		pci->floods++;
+		pr_warn_ratelimited("%s: VM \"%s\" floods us with doorbells\n", pci->link->name,
+				    pci->link->peer_vm);
+		pci_mask(pci);
+	}
+	return siv_link_drain(pci->link, SIV_IRQ_BUDGET) == SIV_DRAINED ? IRQ_HANDLED :
+									 IRQ_WAKE_THREAD;
+}
+
+/* One capacity of the ring at most; a peer that fills it faster waits for the timer. */
+static irqreturn_t pci_irq_thread(int irq, void *data)
+{
+	struct siv_pci *pci = data;
+
+	if (siv_link_drain(pci->link, SIV_LINK_SLOTS) == SIV_DRAIN_BUDGET)
+		pci_mask(pci);
+	return IRQ_HANDLED;
+}
+
+static void pci_kick(struct siv_link *link)
+{
+	struct siv_pci *pci = pci_get_drvdata(to_pci_dev(link->dev));
+
+	writel(link->peer_ivposition << 16, pci->regs + IVSHMEM_REG_DOORBELL);
+}
+
+static int pci_prepare(struct siv_link *link, u64 size)
+{
+	return size > link->mem_size ? -EINVAL : 0;
+}
+
+static const struct siv_link_ops pci_ops = {
+	.kind = SIV_LINK_PCI,
+	.kick = pci_kick,
+	.prepare = pci_prepare,
+	.heartbeat = true,
+};
+
+/* BAR2, write-back or not at all: behind the PCI hole's MTRR it would silently be uncached. */
+static int pci_map_memory(struct pci_dev *pdev, struct siv_link *link)
+{
+	phys_addr_t start = pci_resource_start(pdev, 2);
+
+	link->mem_size = pci_resource_len(pdev, 2);
+	if (link->mem_size < SIV_LINK_SIZE_MIN || link->mem_size > SIV_LINK_SIZE_MAX)
+		return dev_err_probe(&pdev->dev, -EINVAL,
+				     "BAR2 has %llu bytes, a link has %llu to %llu\n", link->mem_size,
+				     SIV_LINK_SIZE_MIN, SIV_LINK_SIZE_MAX);
+	link->mem = memremap(start, link->mem_size, MEMREMAP_WB);
+	if (!link->mem)
+		return -ENOMEM;
+	if (!pat_pfn_immune_to_uc_mtrr(PHYS_PFN(start)) || start < SZ_4G) {
+		memunmap(link->mem);
+		return dev_err_probe(&pdev->dev, -EINVAL,
+				     "BAR2 at %pa is uncached: put the device behind a bridge with pref64-reserve, as `sivctl qemu-args` prints\n",
+				     &start);
+	}
+	return 0;
+}
+
+static int pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	const int bars = BIT(0) | BIT(1) | BIT(2);
+	struct siv_link *link;
+	struct siv_pci *pci;
+	int err;
+
+	pci = kzalloc(sizeof(*pci), GFP_KERNEL);
+	link = siv_link_alloc(&pci_ops, pci_name(pdev));
+	err = -ENOMEM;
+	if (!pci || !link)
+		goto free;
+	pci->link = link;
+	pci->pdev = pdev;
+	INIT_DELAYED_WORK(&pci->resume, pci_resume);
+	link->dev = &pdev->dev;
+
+	err = pci_enable_device(pdev);
+	if (err)
+		goto free;
+	/* exclusive: from now on nobody maps the BARs through sysfs or /dev/mem */
+	err = pci_request_selected_regions_exclusive(pdev, bars, "af_sivshmem");
+	if (err)
+		goto disable;
+	err = -ENOMEM;
+	pci->regs = ioremap(pci_resource_start(pdev, 0), IVSHMEM_REGS_SIZE);
+	if (!pci->regs)
+		goto release;
+	err = pci_map_memory(pdev, link);
+	if (err)
+		goto unmap_regs;
+	link->ivposition = readl(pci->regs + IVSHMEM_REG_IVPOSITION);
+	if (link->ivposition > U16_MAX) {
+		err = dev_err_probe(&pdev->dev, -EINVAL,
+				    "IVPosition %#x: not an ivshmem-doorbell device?\n",
+				    link->ivposition);
+		goto unmap_memory;
+	}
+	pci_set_master(pdev);
+	err = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSIX);
+	if (err < 0)
+		goto clear_master;
+	pci->irq = pci_irq_vector(pdev, 0);
+	pci_set_drvdata(pdev, pci);
+	err = request_threaded_irq(pci->irq, pci_irq, pci_irq_thread, 0, "af_sivshmem", pci);
+	if (err)
+		goto free_vectors;
+	siv_link_register(link);
+	dev_info(&pdev->dev, "ivshmem link, IVPosition %u, %llu MiB\n", link->ivposition,
+		 link->mem_size >> 20);
+	return 0;
+
+free_vectors:
+	pci_free_irq_vectors(pdev);
+clear_master:
+	pci_clear_master(pdev);
+unmap_memory:
+	memunmap(link->mem);
+unmap_regs:
+	iounmap(pci->regs);
+release:
+	pci_release_selected_regions(pdev, bars);
+disable:
+	pci_disable_device(pdev);
+free:
+	if (link)
+		siv_link_put(link);
+	kfree(pci);
+	return err;
+}
+
+static void pci_remove(struct pci_dev *pdev)
+{
+	struct siv_pci *pci = pci_get_drvdata(pdev);
+	struct siv_link *link = pci->link;
+
+	siv_link_unregister(link);
+	disable_irq(pci->irq); /* on top of what pci_mask() did: nobody queues the work any more */
+	cancel_delayed_work_sync(&pci->resume);
+	free_irq(pci->irq, pci);
+	pci_free_irq_vectors(pdev);
+	pci_clear_master(pdev);
+	memunmap(link->mem);
+	iounmap(pci->regs);
+	pci_release_selected_regions(pdev, BIT(0) | BIT(1) | BIT(2));
+	pci_disable_device(pdev);
+	siv_link_put(link);
+	kfree(pci);
+}
+
+static const struct pci_device_id pci_ids[] = {
+	{ PCI_DEVICE(IVSHMEM_VENDOR, IVSHMEM_DEVICE) },
+	{}
+};
+MODULE_DEVICE_TABLE(pci, pci_ids);
+
+static struct pci_driver siv_pci_driver = {
+	.name = "af_sivshmem",
+	.id_table = pci_ids,
+	.probe = pci_probe,
+	.remove = pci_remove,
+};
+
+int siv_link_pci_init(void)
+{
+	return pci_register_driver(&siv_pci_driver);
+}
+
+void siv_link_pci_exit(void)
+{
+	pci_unregister_driver(&siv_pci_driver);
+}

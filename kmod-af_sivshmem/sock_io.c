@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The data path: sendmsg, recvmsg, poll, shutdown.
+ *
+ * One mutex for each direction, never lock_sock, held for one bounded chunk at a time and neither
+ * while waiting for the peer nor while faulting user pages in. What was copied is published even if
+ * the copy stopped short at a fault: nothing is lost and nothing is sent twice.
+ */
+#include <linux/poll.h>
+#include <linux/sched/signal.h>
+#include <linux/sockios.h>
+#include <asm/ioctls.h>
+#include <linux/uio.h>
+#include <net/sock.h>
+
+#include "chan.h"
+#include "sock.h"
+
+#define SIV_COPY_CHUNK (64u << 10) /* bytes copied before they are published and the mutex dropped */
+
+/* What one step over the ring came to. */
+struct step {
+	u64 ready;     /* bytes that could have been moved */
+	size_t moved;
+};
+
+/* A violation resets the channel; whatever is wrong with it, the caller's errno is ECONNRESET. */
+static int chan_failed(struct siv_chan *chan, int err)
+{
+	if (err == -EPROTO) {
+		pr_debug_ratelimited("af_sivshmem: %s: %s/%s broke the ring's rules\n",
+				     chan->service, chan->peer.addr.ssiv_vm,
+				     chan->peer.addr.ssiv_service);
+		siv_chan_detach(chan, SIV_CLOSED_VIOLATION, true);
+	}
+	return -ECONNRESET;
+}
+
+/* After a copy that moved nothing: gets the user's pages in. 0: try again. */
+static int fault_in(struct iov_iter *iter, size_t len, bool write)
+{
+	if (!user_backed_iter(iter))
+		return -EFAULT;
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (write ? fault_in_iov_iter_writeable(iter, len) == len :
+		    fault_in_iov_iter_readable(iter, len) == len)
+		return -EFAULT;
+	return 0;
+}
+
+/* Sleeps until @armed says no more, an event, a signal or the time-out. */
+static int chan_wait(struct sock *sk, struct siv_chan *chan,
+		     bool (*idle)(struct sock *sk, struct siv_chan *chan, u64 want), u64 want,
+		     long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	int err = 0;
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (idle(sk, chan, want)) {
+		if (!*timeo)
+			err = -EAGAIN;
+		else if (signal_pending(current))
+			err = sock_intr_errno(*timeo);
+		if (err)
+			break;
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return err;
+}
+
+/* Arms first, then looks at the state: whichever changes later comes with a notification. */
+static bool send_idle(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return !siv_chan_arm_space(chan, want) &&
+	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD) &&
+	       !(READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN);
+}
+
+static bool recv_idle(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return !siv_chan_arm_data(chan, want) &&
+	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_WR) &&
+	       !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN);
+}
+
+static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
+		     struct step *step)
+{
+	size_t n;
+	int err;
+
+	step->moved = 0;
+	if (mutex_lock_interruptible(&chan->tx_lock))
+		return -ERESTARTSYS;
+	err = siv_chan_writable(chan, &step->ready);
+	/* under the mutex: shutdown() takes it before it calls the position final */
+	if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
+		err = -EPIPE;
+	if (!err) {
+		n = min3((u64)msg_data_left(msg), step->ready, (u64)SIV_COPY_CHUNK);
+		if (n)
+			step->moved = siv_chan_copy_in(chan, chan->tx_pos, n, &msg->msg_iter);
+		if (step->moved)
+			siv_chan_publish_tx(chan, step->moved);
+	}
+	mutex_unlock(&chan->tx_lock);
+	return err && err != -EPIPE ? chan_failed(chan, err) : err;
+}
+
+/*
+ * Edge-triggered epoll is told of space once: a call that leaves the ring too full to count as
+ * writable asks for the edge.
+ */
+static void send_arm(struct sock *sk, struct siv_chan *chan)
+{
+	u64 tx = READ_ONCE(chan->tx_pos), want = tx + siv_chan_space_low(chan) - chan->tx_size;
+
+	if (tx - READ_ONCE(chan->tx_seen) > chan->tx_size - siv_chan_space_low(chan) &&
+	    siv_chan_arm_space(chan, want))
+		siv_chan_wake_sock(chan);
+}
+
+/* Waits for room for @left bytes, or as much as makes the ring writable again. */
+static int send_wait(struct sock *sk, struct siv_chan *chan, size_t left, long *timeo)
+{
+	u64 room = min_t(u64, left, siv_chan_space_low(chan));
+
+	return chan_wait(sk, chan, send_idle, READ_ONCE(chan->tx_pos) + room - chan->tx_size, timeo);
+}
+
+static int send_refused(struct sock *sk, struct siv_chan *chan)
+{
+	if (READ_ONCE(chan->dead))
+		return -ECONNRESET;
+	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
+	    siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD)
+		return -EPIPE;
+	return 0;
+}
+
+int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct siv_chan *chan = siv_sock_chan(sk);
+	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	struct step step;
+	size_t sent = 0;
+	int err = 0;
+
+	/* descriptors and credentials do not cross a machine boundary */
+	if (msg->msg_flags & MSG_OOB || msg->msg_controllen)
+		return -EOPNOTSUPP;
+	if (msg->msg_namelen)
+		return chan ? -EISCONN : -EOPNOTSUPP;
+	if (!chan) {
+		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
+			err = -EPIPE;
+		else
+			err = sock_error(sk) ?: -ENOTCONN;
+		goto out;
+	}
+	err = send_refused(sk, chan);
+	while (!err && msg_data_left(msg)) {
+		err = send_step(sk, chan, msg, &step);
+		if (err)
+			break;
+		sent += step.moved;
+		if (!step.ready)
+			err = send_wait(sk, chan, msg_data_left(msg), &timeo);
+		else if (!step.moved)
+			err = fault_in(&msg->msg_iter, min_t(u64, step.ready, SIV_COPY_CHUNK), false);
+		if (!err)
+			err = send_refused(sk, chan);
+	}
+	send_arm(sk, chan);
+out:
+	if (sent)
+		return sent;
+	if (err == -EPIPE && !(msg->msg_flags & MSG_NOSIGNAL))
+		send_sig(SIGPIPE, current, 0);
+	return err;
+}
+
+/* Moves, or with @peek copies from @skip bytes on, or without a buffer (@drop) releases. */
+struct recv {
+	bool peek, drop;
+	u64 skip;      /* bytes already peeked */
+	size_t left;
+};
+
+static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r, struct step *step)
+{
+	size_t n;
+	int err;
+
+	step->moved = 0;
+	if (mutex_lock_interruptible(&chan->rx_lock))
+		return -ERESTARTSYS;
+	err = siv_chan_readable(chan, &step->ready);
+	if (!err) {
+		step->ready -= min(step->ready, r->skip);
+		n = min3((u64)r->left, step->ready, (u64)SIV_COPY_CHUNK);
+		if (r->drop)
+			step->moved = n;
+		else if (n)
+			step->moved = siv_chan_copy_out(chan, chan->rx_pos + r->skip, n,
+							&msg->msg_iter);
+		if (step->moved && !r->peek)
+			siv_chan_publish_rx(chan, step->moved);
+	}
+	mutex_unlock(&chan->rx_lock);
+	return err ? chan_failed(chan, err) : 0;
+}
+
+/*
+ * Who watches the socket is told of data that came after what was seen here. Edge-triggered epoll
+ * is not polled again, so the wake word is armed for the next byte while anybody is in the wait
+ * queue, and what came in between wakes here.
+ */
+static void recv_arm(struct sock *sk, struct siv_chan *chan)
+{
+	if (wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait) &&
+	    siv_chan_arm_data(chan, READ_ONCE(chan->rx_seen) + 1))
+		siv_chan_wake_sock(chan);
+}
+
+/* Nothing is there: end of file (1), an error, or 0: wait. */
+static int recv_ended(struct sock *sk, struct siv_chan *chan, u32 state)
+{
+	if (state & SIV_STATE_ABORTED) {
+		siv_sock_aborted(sk);
+		return sock_error(sk) ?: 1;
+	}
+	return state & SIV_STATE_SHUT_WR || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
+}
+
+int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	struct sock *sk = sock->sk;
+	struct siv_chan *chan = siv_sock_chan(sk);
+	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	struct recv r = { .peek = flags & MSG_PEEK, .drop = flags & MSG_TRUNC, .left = len };
+	size_t target, got = 0;
+	struct step step;
+	u32 state;
+	int err = 0;
+
+	msg->msg_namelen = 0;
+	if (flags & (MSG_OOB | MSG_ERRQUEUE))
+		return -EOPNOTSUPP;
+	if (!chan)
+		return sock_error(sk) ?: -ENOTCONN;
+	if (!len)
+		return 0;
+	target = min_t(u64, sock_rcvlowat(sk, flags & MSG_WAITALL, len), len);
+	while (r.left) {
+		/* before the position: what was sent before the end is read before it */
+		state = siv_chan_peer_state(chan);
+		err = recv_step(chan, msg, &r, &step);
+		if (err)
+			break;
+		got += step.moved;
+		r.left -= step.moved;
+		if (r.peek)
+			r.skip += step.moved;
+		if (step.moved)
+			continue;
+		if (step.ready) {
+			err = fault_in(&msg->msg_iter, min_t(u64, step.ready, SIV_COPY_CHUNK), true);
+			if (err)
+				break;
+			continue;
+		}
+		if (got >= target)
+			break;
+		err = got && state & SIV_STATE_ABORTED ? 1 : recv_ended(sk, chan, state);
+		if (err)
+			break;
+		/* a ring holds no more than its size, however much is wanted */
+		err = chan_wait(sk, chan, recv_idle,
+				READ_ONCE(chan->rx_pos) + r.skip +
+				min_t(u64, target - got, chan->rx_size - r.skip), &timeo);
+		if (err)
+			break;
+	}
+	recv_arm(sk, chan);
+	return got ?: min(err, 0);
+}
+
+static __poll_t poll_listener(struct siv_sock *ss)
+{
+	return list_empty_careful(&ss->accept_q) ? 0 : EPOLLIN | EPOLLRDNORM;
+}
+
+__poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
+{
+	struct sock *sk = sock->sk;
+	struct siv_chan *chan;
+	struct siv_chan_poll p;
+	__poll_t mask = 0;
+	u8 shut;
+
+	sock_poll_wait(file, sock, wait);
+	chan = siv_sock_chan(sk);
+	if (!chan) {
+		int state = READ_ONCE(sk->sk_state);
+
+		if (state == TCP_LISTEN)
+			return poll_listener(siv_sk(sk));
+		if (state == TCP_SYN_SENT)
+			return 0;
+		mask = EPOLLHUP | EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
+		if (READ_ONCE(sk->sk_err))
+			mask |= EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+		return mask;
+	}
+	siv_chan_poll(chan, READ_ONCE(sk->sk_rcvlowat) ?: 1, &p);
+	shut = READ_ONCE(sk->sk_shutdown);
+	if (p.dead)
+		shut = SHUTDOWN_MASK;
+	if (p.peer_state & SIV_STATE_SHUT_WR)
+		shut |= RCV_SHUTDOWN;
+	if (p.peer_state & SIV_STATE_SHUT_RD)
+		shut |= SEND_SHUTDOWN;
+	if (READ_ONCE(sk->sk_err))
+		mask |= EPOLLERR;
+	if (shut == SHUTDOWN_MASK)
+		mask |= EPOLLHUP;
+	if (shut & RCV_SHUTDOWN)
+		mask |= EPOLLRDHUP;
+	if (p.readable || shut & RCV_SHUTDOWN)
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (p.writable || shut & SEND_SHUTDOWN)
+		mask |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
+	return mask;
+}
+
+int siv_shutdown(struct socket *sock, int how)
+{
+	struct sock *sk = sock->sk;
+	struct siv_chan *chan;
+	u32 bits = 0;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	how++; /* RCV_SHUTDOWN | SEND_SHUTDOWN */
+	lock_sock(sk);
+	chan = siv_sock_chan(sk);
+	if (!chan) {
+		release_sock(sk);
+		return -ENOTCONN;
+	}
+	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | how);
+	release_sock(sk);
+	if (how & SEND_SHUTDOWN) {
+		bits |= SIV_STATE_SHUT_WR;
+		/* a send under way ends before the position is called final */
+		siv_chan_wake_sock(chan);
+		mutex_lock(&chan->tx_lock);
+		mutex_unlock(&chan->tx_lock);
+	}
+	if (how & RCV_SHUTDOWN)
+		bits |= SIV_STATE_SHUT_RD;
+	siv_chan_shut(chan, bits);
+	siv_chan_wake_sock(chan);
+	return 0;
+}
+
+int siv_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
+{
+	struct siv_chan *chan = siv_sock_chan(sock->sk);
+	u64 n = 0;
+	int err;
+
+	switch (cmd) {
+	case SIOCINQ:
+		if (!chan)
+			return -EINVAL;
+		mutex_lock(&chan->rx_lock);
+		err = siv_chan_readable(chan, &n);
+		mutex_unlock(&chan->rx_lock);
+		break;
+	case SIOCOUTQ:
+		if (!chan)
+			return -EINVAL;
+		mutex_lock(&chan->tx_lock);
+		err = siv_chan_writable(chan, &n);
+		n = chan->tx_size - n;
+		mutex_unlock(&chan->tx_lock);
+		break;
+	default:
+		return -ENOIOCTLCMD;
+	}
+	if (err) {
+		chan_failed(chan, err);
+		n = 0; /* nothing will come or go any more */
+	}
+	return put_user((int)min_t(u64, n, INT_MAX), (int __user *)arg);
+}

@@ -1,0 +1,741 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The client's cases. Each says what must hold.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/sockios.h>
+#include <sivshmem.h>
+
+#include "check.h"
+
+static const char *url;
+static struct sockaddr_sivshmem addr;
+
+static int order(uint32_t mode, uint64_t seed, uint64_t bytes)
+{
+	struct order o = { .mode = mode, .seed = seed, .bytes = bytes };
+	int fd = siv_connect(url, 0);
+
+	if (fd < 0)
+		die("connect %s: %s", url, strerror(-fd));
+	write_all(fd, &o, sizeof(o));
+	return fd;
+}
+
+static short poll_now(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	CHECK(poll(&p, 1, 0) >= 0);
+	return p.revents;
+}
+
+static short poll_wait(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	if (poll(&p, 1, 30000) != 1)
+		die("poll for %#x: nothing within 30 s", events);
+	return p.revents;
+}
+
+static int new_socket(int flags)
+{
+	int fd = socket(siv_family(), SOCK_STREAM | flags, 0);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static uint64_t fresh_seed(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)getpid() << 40 ^ (uint64_t)t.tv_sec << 20 ^ t.tv_nsec;
+}
+
+/* ARG MiB each way at once, in odd sizes from 1 byte to 1 MiB, are what was sent. */
+static void case_duplex(const char *arg)
+{
+	uint64_t bytes = (arg ? strtoull(arg, NULL, 0) : 16) << 20;
+	int fd = order(MODE_DUPLEX, 4711, bytes);
+
+	duplex(fd, 4711, 4712, bytes, 1 << 20);
+	CHECK(!shutdown(fd, SHUT_WR));
+	expect_eof(fd);
+	close(fd);
+}
+
+struct worker {
+	pthread_t thread;
+	int n;
+};
+
+static void *one_of_many(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t bytes = 300000 + 1001 * w->n;
+	int fd = order(MODE_DUPLEX, w->n, bytes);
+
+	duplex(fd, w->n, w->n + 1, bytes, 30000);
+	shutdown(fd, SHUT_WR);
+	expect_eof(fd);
+	close(fd);
+	return NULL;
+}
+
+/* ARG connections at once each carry their own bytes. */
+static void case_many(const char *arg)
+{
+	int n = arg ? atoi(arg) : 64, i;
+	struct worker *w = calloc(n, sizeof(*w));
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 256 << 10);
+	for (i = 0; i < n; i++) {
+		w[i].n = i;
+		CHECK(!pthread_create(&w[i].thread, &attr, one_of_many, &w[i]));
+	}
+	for (i = 0; i < n; i++)
+		pthread_join(w[i].thread, NULL);
+	free(w);
+}
+
+/* ARG times connect, a few bytes, close. */
+static void case_churn(const char *arg)
+{
+	int n = arg ? atoi(arg) : 300, i;
+	char c = 'x';
+
+	for (i = 0; i < n; i++) {
+		int fd = order(MODE_ECHO, 0, 0);
+
+		write_all(fd, &c, 1);
+		read_all(fd, &c, 1);
+		if (i % 2)
+			shutdown(fd, SHUT_WR);
+		close(fd);
+	}
+}
+
+/* What was sent before close() is read before EOF. */
+static void case_data_before_eof(const char *arg)
+{
+	struct stream *s = stream_new(12);
+	char buf[3001];
+	uint64_t got = 0;
+	ssize_t n;
+	int fd = order(MODE_SOURCE, 12, 20000);
+
+	(void)arg;
+	CHECK(poll_wait(fd, POLLRDHUP) & POLLRDHUP);
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
+		stream_check(s, buf, n);
+		got += n;
+	}
+	CHECK(n == 0);
+	CHECK(got == 20000);
+	expect_eof(fd);
+	close(fd);
+}
+
+/* shutdown(SHUT_WR) ends one direction and leaves the other. */
+static void case_half_close(const char *arg)
+{
+	struct stream *s = stream_new(9);
+	static char buf[200000];
+	int fd = order(MODE_REPLY, 9, sizeof(buf));
+	char c = 1;
+
+	(void)arg;
+	write_all(fd, buf, 5000);
+	CHECK(!shutdown(fd, SHUT_WR));
+	CHECK_ERRNO(send(fd, &c, 1, MSG_NOSIGNAL), EPIPE);
+	read_all(fd, buf, sizeof(buf));
+	stream_check(s, buf, sizeof(buf));
+	expect_eof(fd);
+	CHECK((poll_wait(fd, POLLIN) & (POLLIN | POLLHUP)) == (POLLIN | POLLHUP));
+	close(fd);
+}
+
+/* A peer that does not read any more: EPIPE and, unless refused, SIGPIPE. */
+static void case_peer_shut_rd(const char *arg)
+{
+	int fd = order(MODE_SHUT_RD, 0, 0), status;
+	char c = 1;
+
+	(void)arg;
+	/* as on AF_UNIX the writer may write, and learns by trying */
+	while (send(fd, &c, 1, MSG_NOSIGNAL) == 1)
+		;
+	CHECK(errno == EPIPE);
+	if (!fork()) {
+		signal(SIGPIPE, SIG_DFL);
+		send(fd, &c, 1, 0);
+		_exit(0);
+	}
+	CHECK(wait(&status) > 0);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+	shutdown(fd, SHUT_WR);
+	close(fd);
+}
+
+/* A peer that closes with data unread: ECONNRESET once, then end of file. */
+static void case_peer_abort(const char *arg)
+{
+	int fd = order(MODE_ABORT, 0, 0), err = 0;
+	socklen_t len = sizeof(err);
+	char c = 1;
+
+	(void)arg;
+	write_all(fd, "unread", 6);
+	CHECK(poll_wait(fd, POLLIN) & POLLERR);
+	CHECK_ERRNO(recv(fd, &c, 1, 0), ECONNRESET);
+	expect_eof(fd);
+	CHECK_ERRNO(send(fd, &c, 1, MSG_NOSIGNAL), EPIPE);
+	close(fd);
+
+	fd = order(MODE_ABORT, 0, 0);
+	write_all(fd, "unread", 6);
+	CHECK(poll_wait(fd, POLLIN) & POLLERR);
+	CHECK(!getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) && err == ECONNRESET);
+	expect_eof(fd);
+	close(fd);
+}
+
+/* A reader that stops: the writer gets EAGAIN, poll says not writable, then both go on. */
+static void case_stalled_reader(const char *arg)
+{
+	uint64_t seed = fresh_seed(), bytes = 8 << 20, sent = 0;
+	struct stream *s = stream_new(seed);
+	static char buf[65536];
+	int fd = order(MODE_STALL, seed, bytes), go;
+	pid_t child;
+	ssize_t n;
+	int status;
+
+	(void)arg;
+	for (;;) {
+		stream_fill(s, buf, sizeof(buf));
+		n = send(fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0)
+			break;
+		sent += n;
+		s->pos -= sizeof(buf) - n;
+		CHECK(sent < bytes);
+	}
+	CHECK(errno == EAGAIN);
+	s->pos -= sizeof(buf);
+	CHECK(!(poll_now(fd, POLLOUT) & POLLOUT));
+	/* nobody wakes us by mistake */
+	{
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+		CHECK(poll(&p, 1, 300) == 0);
+	}
+	go = order(MODE_GO, seed, 0);
+	close(go);
+	child = fork();
+	if (!child) { /* what the other side sends */
+		struct stream *in = stream_new(seed + 1);
+		uint64_t left;
+
+		for (left = bytes; left; left -= n) {
+			n = recv(fd, buf, left < sizeof(buf) ? left : sizeof(buf), 0);
+			CHECK(n > 0);
+			stream_check(in, buf, n);
+		}
+		exit(0);
+	}
+	CHECK(poll_wait(fd, POLLOUT) & POLLOUT);
+	while (sent < bytes) {
+		size_t want = bytes - sent < sizeof(buf) ? bytes - sent : sizeof(buf);
+
+		stream_fill(s, buf, want);
+		write_all(fd, buf, want);
+		sent += want;
+	}
+	CHECK(waitpid(child, &status, 0) == child && !status);
+	shutdown(fd, SHUT_WR);
+	expect_eof(fd);
+	close(fd);
+}
+
+static void *waiter(void *arg)
+{
+	int fd = *(int *)arg;
+	long got = 0;
+	char buf[16];
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		got += n;
+	CHECK(n == 0);
+	return (void *)got;
+}
+
+/* 16 threads wait on one socket: every byte reaches exactly one, and all see the end. */
+static void case_many_waiters(const char *arg)
+{
+	const long bytes = 200000;
+	pthread_t t[16];
+	long sum = 0;
+	void *got;
+	int fd = order(MODE_ECHO, 0, 0), i;
+	static char buf[1000];
+
+	(void)arg;
+	for (i = 0; i < 16; i++)
+		CHECK(!pthread_create(&t[i], NULL, waiter, &fd));
+	for (i = 0; i < bytes / 1000; i++)
+		write_all(fd, buf, sizeof(buf));
+	shutdown(fd, SHUT_WR);
+	for (i = 0; i < 16; i++) {
+		pthread_join(t[i], &got);
+		sum += (long)got;
+	}
+	CHECK(sum == bytes);
+	close(fd);
+}
+
+/*
+ * Edge-triggered epoll under load for ARG seconds: each round writes a burst and waits by epoll
+ * alone until all of it is back. A lost wake-up shows as a round that takes 10 s.
+ */
+static void case_epoll_edge(const char *arg)
+{
+	time_t end = time(NULL) + (arg ? atoi(arg) : 10);
+	uint64_t rnd = 99, rounds = 0;
+	static char buf[400000];
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLET };
+	int fd = order(MODE_ECHO, 0, 0), ep = epoll_create1(0);
+	size_t out, back, burst;
+	ssize_t n;
+
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	CHECK(!epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	for (; time(NULL) < end; rounds++) {
+		burst = odd_size(&rnd, sizeof(buf));
+		for (out = back = 0; back < burst;) {
+			while (out < burst && (n = send(fd, buf, burst - out, 0)) > 0)
+				out += n;
+			CHECK(out == burst || errno == EAGAIN);
+			while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+				back += n;
+			CHECK(n < 0 && errno == EAGAIN);
+			if (back == burst)
+				break;
+			n = epoll_wait(ep, &ev, 1, 10000);
+			if (n != 1)
+				die("round %llu: %zu of %zu bytes written, %zu back, and no event in 10 s",
+				    (unsigned long long)rounds, out, burst, back);
+		}
+	}
+	printf("%llu rounds\n", (unsigned long long)rounds);
+	close(fd);
+	close(ep);
+}
+
+/* Level-triggered poll and select tell the same; FIONREAD and SIOCOUTQ count. */
+static void case_poll_bits(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0), n = -1;
+	char buf[100];
+
+	(void)arg;
+	CHECK(poll_now(fd, POLLIN | POLLOUT) == POLLOUT);
+	write_all(fd, buf, sizeof(buf));
+	CHECK(poll_wait(fd, POLLIN) == POLLIN);
+	do
+		CHECK(!ioctl(fd, FIONREAD, &n));
+	while (n < (int)sizeof(buf));
+	CHECK(n == sizeof(buf));
+	CHECK(recv(fd, buf, 10, MSG_PEEK) == 10);
+	CHECK(recv(fd, buf, sizeof(buf), MSG_PEEK) == sizeof(buf));
+	read_all(fd, buf, sizeof(buf));
+	CHECK(!ioctl(fd, FIONREAD, &n) && n == 0);
+	CHECK_ERRNO(recv(fd, buf, 1, MSG_DONTWAIT), EAGAIN);
+	CHECK(!ioctl(fd, SIOCOUTQ, &n) && n == 0);
+	shutdown(fd, SHUT_WR);
+	CHECK((poll_wait(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP)) == (POLLRDHUP | POLLHUP));
+	close(fd);
+}
+
+/* readv and writev of odd pieces; MSG_WAITALL across many sends; MSG_TRUNC throws away. */
+static void case_vectors(const char *arg)
+{
+	struct stream *s = stream_new(5), *t = stream_new(5);
+	static uint8_t a[1], b[4099], c[70000], all[74100];
+	struct iovec v[3] = { { a, sizeof(a) }, { b, sizeof(b) }, { c, sizeof(c) } };
+	int fd = order(MODE_ECHO, 0, 0);
+	ssize_t n, m;
+
+	(void)arg;
+	stream_fill(s, a, sizeof(a));
+	stream_fill(s, b, sizeof(b));
+	stream_fill(s, c, sizeof(c));
+	CHECK(writev(fd, v, 3) == sizeof(all));
+	CHECK(recv(fd, all, sizeof(all), MSG_WAITALL) == sizeof(all));
+	stream_check(t, all, sizeof(all));
+	stream_fill(s, all, 1000);
+	CHECK(write(fd, all, 1000) == 1000);
+	CHECK(recv(fd, NULL, 400, MSG_TRUNC | MSG_WAITALL) == 400);
+	t->pos += 400;
+	for (n = 0; n < 600; n += m) {
+		m = readv(fd, v, 3);
+		CHECK(m > 0);
+		stream_check(t, a, 1);
+		stream_check(t, b, m - 1);
+	}
+	close(fd);
+}
+
+/* A bad pointer in the middle: what is before it goes, and nothing twice. */
+static void case_efault(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0);
+	char ok[10] = "123456789", back[10];
+	void *volatile bad = (void *)8;
+	struct iovec v[2] = { { ok, sizeof(ok) }, { bad, 100 } };
+
+	(void)arg;
+	CHECK(writev(fd, v, 2) == sizeof(ok));
+	CHECK_ERRNO(write(fd, bad, 10), EFAULT);
+	CHECK(poll_wait(fd, POLLIN) & POLLIN);
+	CHECK_ERRNO(read(fd, bad, 10), EFAULT);
+	read_all(fd, back, sizeof(back));
+	CHECK(!memcmp(ok, back, sizeof(ok)));
+	CHECK_ERRNO(recv(fd, back, 1, MSG_DONTWAIT), EAGAIN);
+	close(fd);
+}
+
+/* Names of both sides, and the authenticated peer. */
+static void case_names(const char *arg)
+{
+	struct sockaddr_sivshmem name;
+	socklen_t len = sizeof(name);
+	struct siv_peer peer;
+	struct ucred cred;
+	int fd = order(MODE_ECHO, 0, 0);
+
+	(void)arg;
+	CHECK(!getpeername(fd, (void *)&name, &len) && len == sizeof(name));
+	CHECK(name.ssiv_family == siv_family() && !strcmp(name.ssiv_service, addr.ssiv_service));
+	CHECK(name.ssiv_vm[0]);
+	CHECK(!getsockname(fd, (void *)&name, &len) && len == sizeof(name));
+	CHECK(name.ssiv_service[0]);
+	CHECK(!siv_peer(fd, &peer));
+	CHECK(!strncmp(peer.spiffe_id, "spiffe://", 9));
+	CHECK(!strcmp(peer.addr.ssiv_service, addr.ssiv_service));
+	printf("%s\n", peer.spiffe_id);
+	len = sizeof(cred);
+	CHECK(!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len));
+	CHECK(cred.pid == 0 && cred.uid == (uid_t)-1 && cred.gid == (gid_t)-1);
+	close(fd);
+	fd = new_socket(0);
+	CHECK_ERRNO(getpeername(fd, (void *)&name, &len), ENOTCONN);
+	CHECK(siv_peer(fd, &peer) == -ENOTCONN);
+	close(fd);
+}
+
+/* A non-blocking connect: EINPROGRESS, EALREADY or done, writable when it is, then EISCONN. */
+static void case_connect_nonblock(const char *arg)
+{
+	int fd = new_socket(SOCK_NONBLOCK), err = -1;
+	socklen_t len = sizeof(err);
+	struct order o = { .mode = MODE_ECHO };
+
+	(void)arg;
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), EINPROGRESS);
+	CHECK(poll_wait(fd, POLLOUT) == POLLOUT);
+	CHECK(!getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) && !err);
+	CHECK(!connect(fd, (void *)&addr, sizeof(addr)) || errno == EISCONN);
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), EISCONN);
+	write_all(fd, &o, sizeof(o));
+	close(fd);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* A signal ends the wait, not the connect: asking again waits on and succeeds. */
+static void case_connect_signal(const char *arg)
+{
+	struct sigaction act = { .sa_handler = on_alarm };
+	struct order o = { .mode = MODE_ECHO };
+	int fd, interrupted = 0, i;
+
+	(void)arg;
+	sigaction(SIGALRM, &act, NULL);
+	for (i = 0; i < 200; i++) {
+		fd = new_socket(0);
+		ualarm(1 + i * 7 % 300, 0);
+		if (connect(fd, (void *)&addr, sizeof(addr)) < 0) {
+			CHECK(errno == EINTR);
+			interrupted++;
+			while (connect(fd, (void *)&addr, sizeof(addr)) < 0 && errno != EISCONN)
+				CHECK(errno == EINTR || errno == EALREADY);
+		}
+		ualarm(0, 0);
+		write_all(fd, &o, sizeof(o));
+		close(fd);
+	}
+	printf("%d of %d interrupted\n", interrupted, i);
+	CHECK(interrupted);
+}
+
+/* Closing in the middle of a connect leaves nothing behind. */
+static void case_connect_abandon(const char *arg)
+{
+	int i, fd;
+
+	(void)arg;
+	for (i = 0; i < 50; i++) {
+		fd = new_socket(SOCK_NONBLOCK);
+		CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), EINPROGRESS);
+		close(fd);
+	}
+	fd = order(MODE_ECHO, 0, 0);
+	close(fd);
+}
+
+/* connect() fails with the errno ARG, at once and by poll, and the socket can try again. */
+static void case_refused(const char *arg)
+{
+	int want = atoi(arg), fd = new_socket(0), err = 0;
+	socklen_t len = sizeof(err);
+
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), want);
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), want);
+	close(fd);
+	fd = new_socket(SOCK_NONBLOCK);
+	if (connect(fd, (void *)&addr, sizeof(addr)) < 0 && errno == EINPROGRESS) {
+		CHECK(poll_wait(fd, POLLOUT) & POLLERR);
+		CHECK(!getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len));
+	} else {
+		err = errno;
+	}
+	if (err != want)
+		die("errno is %d, should be %d", err, want);
+	close(fd);
+}
+
+/* Addresses that are none: refused before anybody is asked. */
+static void case_bad_address(const char *arg)
+{
+	struct sockaddr_sivshmem a = addr;
+	int fd = new_socket(0);
+
+	(void)arg;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a) - 1), EINVAL);
+	a.ssiv_flags = 1;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_service[SIV_SERVICE_LEN - 1] = 'x';
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_service[0] = 'A';
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	memset(a.ssiv_service, 'a', sizeof(a.ssiv_service));
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_service[0] = 0;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_family = AF_INET;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EAFNOSUPPORT);
+	CHECK_ERRNO(listen(fd, 1), EINVAL);
+	CHECK_ERRNO(accept(fd, NULL, NULL), EINVAL);
+	close(fd);
+	CHECK_ERRNO(socket(siv_family(), SOCK_DGRAM, 0), ESOCKTNOSUPPORT);
+	CHECK_ERRNO(socket(siv_family(), SOCK_STREAM, 6), EPROTONOSUPPORT);
+}
+
+/* Descriptors do not cross a machine boundary. */
+static void case_no_scm_rights(const char *arg)
+{
+	char control[CMSG_SPACE(sizeof(int))] = "", c = 1;
+	struct iovec v = { &c, 1 };
+	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	int fd = order(MODE_ECHO, 0, 0);
+
+	(void)arg;
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	CHECK_ERRNO(sendmsg(fd, &msg, 0), EOPNOTSUPP);
+	CHECK_ERRNO(send(fd, &c, 1, MSG_OOB), EOPNOTSUPP);
+	close(fd);
+}
+
+/* A time-out ends a wait with EAGAIN. */
+static void case_timeouts(const char *arg)
+{
+	struct timeval t = { .tv_usec = 50000 };
+	int fd = order(MODE_ECHO, 0, 0);
+	char c;
+
+	(void)arg;
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
+	CHECK_ERRNO(recv(fd, &c, 1, 0), EAGAIN);
+	close(fd);
+}
+
+/* After fork both processes use the connection; it ends with the last of them. */
+static void case_fork(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0), status;
+	char c = 'p';
+
+	(void)arg;
+	if (!fork()) {
+		c = 'c';
+		write_all(fd, &c, 1);
+		read_all(fd, &c, 1);
+		CHECK(c == 'c');
+		exit(0);
+	}
+	CHECK(wait(&status) > 0 && !status);
+	write_all(fd, &c, 1);
+	read_all(fd, &c, 1);
+	CHECK(c == 'p');
+	close(fd);
+}
+
+/* A descriptor passed over AF_UNIX is the same connection. */
+static void case_pass(const char *arg)
+{
+	char control[CMSG_SPACE(sizeof(int))] = "", c = 'x';
+	struct iovec v = { &c, 1 };
+	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	int fd = order(MODE_ECHO, 0, 0), pair[2], passed;
+
+	(void)arg;
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	CHECK(sendmsg(pair[0], &msg, 0) == 1);
+	close(fd);
+	CHECK(recvmsg(pair[1], &msg, 0) == 1);
+	memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(passed));
+	write_all(passed, &c, 1);
+	read_all(passed, &c, 1);
+	close(passed);
+}
+
+/* Holds a connection until the peer resets it: prints "connected", then what recv and send say. */
+static void case_hold(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0);
+	char c;
+	ssize_t n;
+
+	(void)arg;
+	puts("connected");
+	n = recv(fd, &c, 1, 0);
+	printf("recv: %s\n", n < 0 ? strerrorname_np(errno) : "no error");
+	n = send(fd, &c, 1, MSG_NOSIGNAL);
+	printf("send: %s\n", n < 0 ? strerrorname_np(errno) : "no error");
+	close(fd);
+}
+
+/* Holds a connection until SIGTERM, answering itself through the peer each time it gets SIGUSR1. */
+static void case_ping(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0), sig, n = 0;
+	sigset_t set;
+	char c = 'p';
+
+	(void)arg;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	puts("connected");
+	while (!sigwait(&set, &sig) && sig == SIGUSR1) {
+		write_all(fd, &c, 1);
+		read_all(fd, &c, 1);
+		printf("pong %d\n", ++n);
+	}
+	close(fd);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(const char *arg);
+} cases[] = {
+	{ "duplex", case_duplex },
+	{ "many", case_many },
+	{ "churn", case_churn },
+	{ "data-before-eof", case_data_before_eof },
+	{ "half-close", case_half_close },
+	{ "peer-shut-rd", case_peer_shut_rd },
+	{ "peer-abort", case_peer_abort },
+	{ "stalled-reader", case_stalled_reader },
+	{ "many-waiters", case_many_waiters },
+	{ "epoll-edge", case_epoll_edge },
+	{ "poll-bits", case_poll_bits },
+	{ "vectors", case_vectors },
+	{ "efault", case_efault },
+	{ "names", case_names },
+	{ "connect-nonblock", case_connect_nonblock },
+	{ "connect-signal", case_connect_signal },
+	{ "connect-abandon", case_connect_abandon },
+	{ "refused", case_refused },
+	{ "bad-address", case_bad_address },
+	{ "no-scm-rights", case_no_scm_rights },
+	{ "timeouts", case_timeouts },
+	{ "fork", case_fork },
+	{ "pass", case_pass },
+	{ "hold", case_hold },
+	{ "ping", case_ping },
+};
+
+void list_cases(void)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		puts(cases[i].name);
+}
+
+int run_case(const char *to, const char *name, const char *arg)
+{
+	int err = siv_addr_parse(to, &addr);
+
+	if (err)
+		die("%s: not an address", to);
+	url = to;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		if (strcmp(cases[i].name, name))
+			continue;
+		cases[i].run(arg);
+		return 0;
+	}
+	die("%s: no such case", name);
+}

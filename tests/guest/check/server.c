@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The server: one thread for each connection, which does what its order says. A connection that
+ * breaks or carries wrong bytes ends its thread with a line on stderr, and the client notices.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <sivshmem.h>
+
+#include "check.h"
+
+#define SEEDS_MAX 64
+#define DUPLEX_MAX (1u << 20)
+
+static pthread_mutex_t go_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t go_cond = PTHREAD_COND_INITIALIZER;
+static uint64_t gone[SEEDS_MAX]; /* seeds that were told to go */
+static unsigned int nr_gone;
+
+static void go(uint64_t seed)
+{
+	pthread_mutex_lock(&go_lock);
+	gone[nr_gone++ % SEEDS_MAX] = seed;
+	pthread_cond_broadcast(&go_cond);
+	pthread_mutex_unlock(&go_lock);
+}
+
+static void await_go(uint64_t seed)
+{
+	unsigned int i;
+
+	pthread_mutex_lock(&go_lock);
+	for (i = 0; i < SEEDS_MAX && gone[i] != seed;)
+		if (++i == SEEDS_MAX) {
+			pthread_cond_wait(&go_cond, &go_lock);
+			i = 0;
+		}
+	pthread_mutex_unlock(&go_lock);
+}
+
+/* Until the peer is done; false if it did not go well. */
+static bool drain(int fd, bool echo)
+{
+	char buf[65536];
+	ssize_t n, m, done;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		for (done = 0; echo && done < n; done += m) {
+			m = send(fd, buf + done, n - done, MSG_NOSIGNAL);
+			if (m <= 0)
+				return false;
+		}
+	return !n;
+}
+
+static void send_stream(int fd, uint64_t seed, uint64_t bytes)
+{
+	struct stream *s = stream_new(seed);
+	char buf[10007];
+	size_t n;
+
+	for (; bytes; bytes -= n) {
+		n = bytes < sizeof(buf) ? bytes : sizeof(buf);
+		stream_fill(s, buf, n);
+		if (send(fd, buf, n, MSG_NOSIGNAL) != (ssize_t)n)
+			break;
+	}
+	free(s);
+}
+
+static __thread int current = -1;
+static pthread_t acceptor;
+
+/* One bad connection must not end the others. */
+static void drop_connection(void)
+{
+	if (pthread_equal(pthread_self(), acceptor))
+		return;
+	if (current >= 0)
+		shutdown(current, SHUT_RDWR);
+	pthread_exit(NULL);
+}
+
+static void *connection(void *arg)
+{
+	int fd = (long)arg;
+	struct order o;
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	current = fd;
+	if (recv(fd, &o, sizeof(o), MSG_WAITALL) != sizeof(o))
+		goto out;
+	switch (o.mode) {
+	case MODE_ECHO:
+		drain(fd, true);
+		break;
+	case MODE_STALL:
+		await_go(o.seed);
+		/* fall through */
+	case MODE_DUPLEX:
+		duplex(fd, o.seed + 1, o.seed, o.bytes, DUPLEX_MAX);
+		drain(fd, false);
+		break;
+	case MODE_SOURCE:
+		send_stream(fd, o.seed, o.bytes);
+		break;
+	case MODE_REPLY:
+		if (drain(fd, false))
+			send_stream(fd, o.seed, o.bytes);
+		break;
+	case MODE_GO:
+		go(o.seed);
+		break;
+	case MODE_ABORT:
+		p.events = POLLIN;
+		poll(&p, 1, -1);
+		break;
+	case MODE_SHUT_RD:
+		shutdown(fd, SHUT_RD);
+		p.events = 0; /* POLLHUP: both directions */
+		poll(&p, 1, -1);
+		break;
+	}
+out:
+	close(fd);
+	return NULL;
+}
+
+int serve(const char *url)
+{
+	int listener = siv_listen(url, 128, 0);
+	pthread_attr_t attr;
+	pthread_t thread;
+	int fd;
+
+	if (listener < 0)
+		die("listen %s: %s", url, strerror(-listener));
+	acceptor = pthread_self();
+	on_die = drop_connection;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 256 << 10);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	puts("listening");
+	for (;;) {
+		fd = accept(listener, NULL, NULL);
+		if (fd < 0)
+			die("accept: %s", strerror(errno));
+		if (pthread_create(&thread, &attr, connection, (void *)(long)fd))
+			die("no thread");
+	}
+}
