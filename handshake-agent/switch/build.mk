@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# sivshmem-switch, the tool that drives it in tests, its unit tests and fuzzers.
+
+SWITCH_DIR := handshake-agent/switch
+SWITCH_CFLAGS := -D_GNU_SOURCE -I$(SWITCH_DIR)
+SWITCH_CORE := $(addprefix $(SWITCH_DIR)/, \
+	control.c ivshmem.c link.c log.c loop.c switchd.c unix_socket.c)
+# what sivshmem-hostd links, with -I$(SWITCH_DIR)
+SWITCH_CLIENT := $(SWITCH_DIR)/switch_client.c
+
+$(eval $(call program,sivshmem-switch,$(SWITCH_DIR)/main.c $(SWITCH_CORE),$(SWITCH_CFLAGS),))
+$(eval $(call program,siv-switchctl,tests/tools/siv-switchctl.c $(SWITCH_CLIENT),$(SWITCH_CFLAGS),))
+
+SWITCH_FIXTURE := tests/unit/test_switch_fixture.c $(SWITCH_CORE) $(SWITCH_CLIENT)
+SWITCH_TEST_CFLAGS := $(SWITCH_CFLAGS) -Itests/unit
+$(foreach t,test_switch_ivshmem test_switch_control,\
+	$(eval $(call unit,$(t),tests/unit/$(t).c $(SWITCH_FIXTURE),$(SWITCH_TEST_CFLAGS),)))
+SWITCH_DAEMON_TEST := tests/unit/test_switch_daemon.c $(SWITCH_CLIENT)
+$(eval $(call unit,test_switch_daemon,$(SWITCH_DAEMON_TEST),$(SWITCH_CFLAGS),))
+# it runs the daemon
+build/unit/test_switch_daemon: | build/bin/sivshmem-switch
+
+$(foreach f,fuzz_switch_control fuzz_switch_qemu,\
+	$(eval $(call fuzzer,$(f),tests/fuzz/$(f).c $(SWITCH_CORE),$(SWITCH_CFLAGS),)))
