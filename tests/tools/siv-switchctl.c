@@ -195,6 +195,16 @@ static int cmd_state(char **args)
 	return EXIT_SUCCESS;
 }
 
+static int cmd_pid(char **args)
+{
+	struct swp_hello_reply hello;
+
+	(void)args;
+	connect_switch(&hello);
+	printf("%d\n", hello.pid);
+	return EXIT_SUCCESS;
+}
+
 static int cmd_watch(char **args)
 {
 	struct pollfd pfd = { .fd = connect_switch(NULL), .events = POLLIN };
@@ -246,6 +256,7 @@ static const struct command {
 	{ "add", "LINK VM0 VM1 SIZE [VECTORS]", "add a link; prints the sockets of both ends", 4, 5,
 	  cmd_add },
 	{ "del", "LINK", "delete a link that no QEMU holds", 1, 1, cmd_del },
+	{ "pid", "", "print the process id of the switch", 0, 0, cmd_pid },
 	{ "state", "", "print all links and their ends", 0, 0, cmd_state },
 	{ "watch", "", "print \"watching\", then events, until the switch closes", 0, 0,
 	  cmd_watch },

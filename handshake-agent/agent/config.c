@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Reads agent.conf with libconfuse, and checks what a grammar cannot say. */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "config_text.h"
+#include "suggest.h"
+
+#define LOCAL_SIZE_DEFAULT "64M"
+
+static cfg_opt_t service_opts[] = {
+	CFG_STR("user", NULL, CFGF_NODEFAULT),
+	CFG_STR("group", NULL, CFGF_NODEFAULT),
+	CFG_STR("executable", NULL, CFGF_NODEFAULT),
+	CFG_STR("cgroup", NULL, CFGF_NODEFAULT),
+	CFG_STR("unit", NULL, CFGF_NODEFAULT),
+	CFG_END(),
+};
+
+static cfg_opt_t allow_opts[] = {
+	CFG_STR("from", NULL, CFGF_NODEFAULT),
+	CFG_STR("to", NULL, CFGF_NODEFAULT),
+	CFG_END(),
+};
+
+static cfg_opt_t opts[] = {
+	CFG_STR("control", AGENT_CONTROL, CFGF_NONE),
+	CFG_STR("admin", AGENT_ADMIN, CFGF_NONE),
+	CFG_SEC("service", service_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_STR("vm", "local", CFGF_NONE),
+	CFG_STR("trust-domain", "standalone.invalid", CFGF_NONE),
+	CFG_STR("size", LOCAL_SIZE_DEFAULT, CFGF_NONE),
+	CFG_STR("state", AGENT_STATE, CFGF_NONE),
+	CFG_STR("audit", NULL, CFGF_NODEFAULT),
+	CFG_SEC("allow", allow_opts, CFGF_MULTI),
+	CFG_END(),
+};
+
+static char *copy(const char *s)
+{
+	char *p = s ? strdup(s) : NULL;
+
+	if (s && !p)
+		log_error("agent.conf: out of memory");
+	return p;
+}
+
+/* @text as a number of @id_t's range, all of it. */
+static bool parse_id(const char *text, uint32_t *id)
+{
+	unsigned long v;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	/* -1 means "no id" to the kernel */
+	if (errno || *end || v >= UINT32_MAX)
+		return false;
+	*id = v;
+	return true;
+}
+
+/* What is being read into what. */
+struct reader {
+	struct agent_config *config;
+	struct config_text *text;
+};
+
+static int line_of(const struct reader *r, cfg_t *section, const char *key)
+{
+	return config_text_line(r->text, section, key);
+}
+
+static bool read_user(const struct reader *r, cfg_t *sec, struct agent_service *s)
+{
+	const char *user = cfg_getstr(sec, "user");
+	struct passwd *pw;
+
+	if (!user)
+		return true;
+	s->has_uid = true;
+	if (parse_id(user, &s->uid))
+		return true;
+	pw = getpwnam(user);
+	if (!pw) {
+		log_error("%s:%d: service \"%s\": user: no user \"%s\": create it, or give its number",
+			  r->config->path, line_of(r, sec, "user"), s->name, user);
+		return false;
+	}
+	s->uid = pw->pw_uid;
+	return true;
+}
+
+static bool read_group(const struct reader *r, cfg_t *sec, struct agent_service *s)
+{
+	const char *group = cfg_getstr(sec, "group");
+	struct group *gr;
+
+	if (!group)
+		return true;
+	s->has_gid = true;
+	if (parse_id(group, &s->gid))
+		return true;
+	gr = getgrnam(group);
+	if (!gr) {
+		log_error("%s:%d: service \"%s\": group: no group \"%s\": create it, or give its number",
+			  r->config->path, line_of(r, sec, "group"), s->name, group);
+		return false;
+	}
+	s->gid = gr->gr_gid;
+	return true;
+}
+
+static bool read_cgroup(const struct reader *r, cfg_t *sec, struct agent_service *s)
+{
+	const char *cgroup = cfg_getstr(sec, "cgroup"), *unit = cfg_getstr(sec, "unit");
+
+	if (cgroup && unit) {
+		log_error("%s:%d: service \"%s\": cgroup and unit: give one of them",
+			  r->config->path, line_of(r, sec, "unit"), s->name);
+		return false;
+	}
+	if (cgroup) {
+		if (cgroup[0] != '/' || strstr(cgroup, "/..")) {
+			log_error("%s:%d: service \"%s\": cgroup: \"%s\" is no path: write it as "
+				  "/proc/PID/cgroup has it, from \"/\"", r->config->path,
+				  line_of(r, sec, "cgroup"), s->name, cgroup);
+			return false;
+		}
+		s->cgroup = copy(cgroup);
+		return s->cgroup;
+	}
+	if (unit) {
+		if (strchr(unit, '/') || !strchr(unit, '.')) {
+			log_error("%s:%d: service \"%s\": unit: \"%s\" is no unit of the system: "
+				  "write its whole name, like \"redis-server.service\"",
+				  r->config->path, line_of(r, sec, "unit"), s->name, unit);
+			return false;
+		}
+		if (asprintf(&s->cgroup, "/system.slice/%s", unit) < 0) {
+			s->cgroup = NULL;
+			log_error("agent.conf: out of memory");
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool read_service(const struct reader *r, cfg_t *sec, struct agent_service *s)
+{
+	const char *executable = cfg_getstr(sec, "executable"), *path = r->config->path;
+
+	s->line = line_of(r, sec, NULL);
+	if (!sivp_name_ok(cfg_title(sec), sizeof(s->name))) {
+		log_error("%s:%d: service \"%s\": bad name: [a-z0-9._-], a letter or digit first, "
+			  "at most %zu bytes", path, s->line, cfg_title(sec), sizeof(s->name) - 1);
+		return false;
+	}
+	strcpy(s->name, cfg_title(sec));
+	if (!read_user(r, sec, s) || !read_group(r, sec, s) || !read_cgroup(r, sec, s))
+		return false;
+	if (executable) {
+		if (executable[0] != '/') {
+			log_error("%s:%d: service \"%s\": executable: \"%s\" is not absolute: write "
+				  "its whole path", path, line_of(r, sec, "executable"), s->name,
+				  executable);
+			return false;
+		}
+		s->executable = copy(executable);
+		if (!s->executable)
+			return false;
+	}
+	if (!s->has_uid && !s->has_gid && !s->cgroup) {
+		log_error("%s:%d: service \"%s\": nothing says whose it is: give user, group, cgroup "
+			  "or unit (executable only narrows these)", path, s->line, s->name);
+		return false;
+	}
+	return true;
+}
+
+static bool read_services(const struct reader *r)
+{
+	cfg_t *cfg = config_text_root(r->text);
+	struct agent_config *c = r->config;
+	unsigned int n = cfg_size(cfg, "service");
+
+	if (!n || n > AGENT_SERVICES_MAX) {
+		log_error("%s: service: %u of them: have 1 to %u", c->path, n, AGENT_SERVICES_MAX);
+		return false;
+	}
+	c->services = calloc(n, sizeof(*c->services));
+	if (!c->services) {
+		log_error("agent.conf: out of memory");
+		return false;
+	}
+	for (; c->nr_services < n; c->nr_services++) {
+		struct agent_service *s = &c->services[c->nr_services];
+
+		if (!read_service(r, cfg_getnsec(cfg, "service", c->nr_services), s)) {
+			c->nr_services++; /* so that agent_config_free() sees what it has */
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool read_allow_name(const struct reader *r, cfg_t *sec, const char *key,
+			    char out[SIV_SERVICE_LEN])
+{
+	const struct agent_config *c = r->config;
+	const char *name = cfg_getstr(sec, key);
+	int line = line_of(r, sec, key);
+	struct suggest s;
+
+	if (!name) {
+		log_error("%s:%d: allow: %s is missing: name a service", c->path, line, key);
+		return false;
+	}
+	if (agent_config_service(c, name)) {
+		strcpy(out, name);
+		return true;
+	}
+	suggest_init(&s, name);
+	for (size_t i = 0; i < c->nr_services; i++)
+		suggest_offer(&s, c->services[i].name);
+	if (s.best)
+		log_error("%s:%d: allow.%s: no service \"%s\" in this file; did you mean \"%s\"?",
+			  c->path, line, key, name, s.best);
+	else
+		log_error("%s:%d: allow.%s: no service \"%s\" in this file: add it, or name another",
+			  c->path, line, key, name);
+	return false;
+}
+
+static bool read_allows(const struct reader *r)
+{
+	cfg_t *cfg = config_text_root(r->text);
+	struct agent_config *c = r->config;
+	unsigned int n = cfg_size(cfg, "allow");
+
+	if (!n)
+		return true;
+	if (n > AGENT_ALLOWS_MAX) {
+		log_error("%s: allow: %u of them: have at most %u", c->path, n, AGENT_ALLOWS_MAX);
+		return false;
+	}
+	c->allows = calloc(n, sizeof(*c->allows));
+	if (!c->allows) {
+		log_error("agent.conf: out of memory");
+		return false;
+	}
+	for (; c->nr_allows < n; c->nr_allows++) {
+		struct agent_allow *a = &c->allows[c->nr_allows];
+		cfg_t *sec = cfg_getnsec(cfg, "allow", c->nr_allows);
+
+		a->line = line_of(r, sec, NULL);
+		if (!read_allow_name(r, sec, "from", a->from) ||
+		    !read_allow_name(r, sec, "to", a->to))
+			return false;
+	}
+	return true;
+}
+
+/* "64M" and the like: digits, then K, M, G or nothing. */
+static bool parse_size(const char *text, uint64_t *size)
+{
+	unsigned int shift = 0;
+	uint64_t v;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end == 'K')
+		shift = 10;
+	else if (*end == 'M')
+		shift = 20;
+	else if (*end == 'G')
+		shift = 30;
+	if (end[shift ? 1 : 0] || v > SIV_LINK_SIZE_MAX >> shift)
+		return false;
+	*size = v << shift;
+	return true;
+}
+
+static bool read_path(const struct reader *r, const char *key, char **out)
+{
+	cfg_t *cfg = config_text_root(r->text);
+
+	*out = copy(cfg_getstr(cfg, key));
+	if (*out && (*out)[0] != '/') {
+		log_error("%s:%d: %s: \"%s\" is not absolute: write the whole path", r->config->path,
+			  line_of(r, cfg, key), key, *out);
+		return false;
+	}
+	return *out || !cfg_getstr(cfg, key);
+}
+
+static bool read_name(const struct reader *r, const char *key, char *out, size_t size)
+{
+	cfg_t *cfg = config_text_root(r->text);
+	const char *name = cfg_getstr(cfg, key);
+
+	if (!sivp_name_ok(name, size)) {
+		log_error("%s:%d: %s: bad name \"%s\": [a-z0-9._-], a letter or digit first, at most "
+			  "%zu bytes", r->config->path, line_of(r, cfg, key), key, name, size - 1);
+		return false;
+	}
+	strcpy(out, name);
+	return true;
+}
+
+static bool read_top(const struct reader *r)
+{
+	cfg_t *cfg = config_text_root(r->text);
+	const char *size = cfg_getstr(cfg, "size");
+	struct agent_config *c = r->config;
+
+	if (!read_path(r, "control", &c->control) || !read_path(r, "admin", &c->admin) ||
+	    !read_path(r, "state", &c->state) || !read_path(r, "audit", &c->audit) ||
+	    !read_name(r, "vm", c->vm, sizeof(c->vm)) ||
+	    !read_name(r, "trust-domain", c->domain, sizeof(c->domain)))
+		return false;
+	if (!parse_size(size, &c->size) || c->size < SIV_LINK_SIZE_MIN ||
+	    c->size % SIV_PAGE_SIZE) {
+		log_error("%s:%d: size: bad size \"%s\": whole pages, from 1M to 64G", c->path,
+			  line_of(r, cfg, "size"), size);
+		return false;
+	}
+	return true;
+}
+
+bool agent_config_load(const char *path, struct agent_config *config)
+{
+	struct agent_config c = { .path = copy(path) };
+	struct reader r = { .config = &c };
+	bool ok = false;
+
+	if (!c.path)
+		return false;
+	r.text = config_text_parse(path, opts);
+	if (r.text)
+		ok = read_top(&r) && read_services(&r) && read_allows(&r);
+	config_text_free(r.text);
+	if (ok)
+		*config = c;
+	else
+		agent_config_free(&c);
+	return ok;
+}
+
+void agent_config_free(struct agent_config *c)
+{
+	for (size_t i = 0; i < c->nr_services; i++) {
+		free(c->services[i].executable);
+		free(c->services[i].cgroup);
+	}
+	free(c->services);
+	free(c->allows);
+	free(c->control);
+	free(c->admin);
+	free(c->state);
+	free(c->audit);
+	free(c->path);
+	memset(c, 0, sizeof(*c));
+}
+
+const struct agent_service *agent_config_service(const struct agent_config *c, const char *name)
+{
+	for (size_t i = 0; i < c->nr_services; i++)
+		if (!strcmp(c->services[i].name, name))
+			return &c->services[i];
+	return NULL;
+}

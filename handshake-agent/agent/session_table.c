@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The agent's sessions, hashed by the id that the host knows them by. */
+#include <stdlib.h>
+
+#include "session.h"
+
+static struct list *bucket(struct agent *a, uint64_t id)
+{
+	/* Ids are counted up by whoever chose them. */
+	return &a->sessions[id % SESSION_BUCKETS];
+}
+
+struct agent_session *agent_session_new(struct agent *a, bool server, uint64_t id)
+{
+	struct agent_session *s;
+
+	if (a->nr_sessions == AGENT_SESSIONS_MAX || (server && a->nr_incoming == AGENT_INCOMING_MAX))
+		return NULL;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->agent = a;
+	s->id = id;
+	s->serial = ++a->last_serial;
+	s->server = server;
+	s->state = SESSION_WAIT_CERT;
+	list_add_tail(bucket(a, id), &s->node);
+	a->nr_sessions++;
+	a->nr_incoming += server;
+	return s;
+}
+
+void agent_session_free(struct agent_session *s)
+{
+	s->agent->nr_sessions--;
+	s->agent->nr_incoming -= s->server;
+	loop_timer_cancel(&s->timer);
+	tls_end(&s->tls);
+	list_del(&s->node);
+	free(s);
+}
+
+struct agent_session *agent_session_by_id(struct agent *a, uint64_t id)
+{
+	struct list *pos;
+
+	list_for_each(pos, bucket(a, id)) {
+		struct agent_session *s = container_of(pos, struct agent_session, node);
+
+		if (s->id == id && !s->orphan)
+			return s;
+	}
+	return NULL;
+}
+
+struct agent_session *agent_session_next(struct agent *a, const struct agent_session *after)
+{
+	unsigned int b = after ? after->id % SESSION_BUCKETS : 0;
+	struct list *pos = after ? after->node.next : a->sessions[0].next;
+
+	while (pos == &a->sessions[b]) {
+		if (++b == SESSION_BUCKETS)
+			return NULL;
+		pos = a->sessions[b].next;
+	}
+	return container_of(pos, struct agent_session, node);
+}
+
+struct agent_session *agent_session_by_serial(struct agent *a, uint64_t serial)
+{
+	struct agent_session *s = NULL;
+
+	while ((s = agent_session_next(a, s)))
+		if (s->serial == serial)
+			return s;
+	return NULL;
+}
+
+struct agent_session *agent_session_by_request(struct agent *a, uint64_t request)
+{
+	struct agent_session *s = NULL;
+
+	while ((s = agent_session_next(a, s)))
+		if (!s->server && s->request == request)
+			return s;
+	return NULL;
+}

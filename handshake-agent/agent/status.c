@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* What the agent tells on its admin socket, for sivctl. */
+#include <string.h>
+
+#include "agent.h"
+#include "common/admin.h"
+#include "common/log.h"
+
+static const char *host_name(const struct host *h)
+{
+	if (host_up(h))
+		return "up";
+	return h->reachable ? "connecting" : "away";
+}
+
+static json_t *service_status(const struct agent *a, const struct identity *i)
+{
+	static const char *const states[] = {
+		[IDENTITY_NONE] = "waiting", [IDENTITY_ASKED] = "enrolling",
+		[IDENTITY_HELD] = "enrolled", [IDENTITY_REFUSED] = "refused",
+	};
+	json_t *o = json_pack("{s:s, s:s}", "name", i->service->name, "state", states[i->state]);
+	struct list *pos;
+	int listeners = 0;
+
+	if (i->state == IDENTITY_REFUSED)
+		json_object_set_new(o, "reason", json_string(sivp_reason_name(i->reason)));
+	if (i->context) {
+		json_object_set_new(o, "spiffe_id", json_string(i->id));
+		json_object_set_new(o, "not_after", json_integer(i->not_after));
+	}
+	list_for_each(pos, &a->listeners)
+		listeners += !strcmp(container_of(pos, struct listener, node)->service,
+				     i->service->name);
+	json_object_set_new(o, "listeners", json_integer(listeners));
+	return o;
+}
+
+static json_t *link_status(const struct agent_link *al)
+{
+	const struct kernel_link *l = &al->link;
+	json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:s, s:I, s:I}", "name", l->name, "kind",
+			      l->kind == SIV_LINK_LOCAL ? "local" : "pci", "up", l->up, "end",
+			      (int)l->end, "peer_vm", l->peer_vm, "epoch", (json_int_t)l->epoch,
+			      "size", (json_int_t)l->size);
+
+	if (l->kind == SIV_LINK_PCI)
+		json_object_set_new(o, "ivposition", json_integer(l->ivposition));
+	return o;
+}
+
+static int run_status(void *arg, const json_t *request, json_t *reply)
+{
+	struct agent *a = arg;
+	json_t *services = json_array(), *links = json_array();
+
+	(void)request;
+	json_object_set_new(reply, "role", json_string(a->standalone ? "standalone" : "agent"));
+	json_object_set_new(reply, "vm", json_string(a->vm));
+	json_object_set_new(reply, "trust_domain", json_string(a->domain));
+	json_object_set_new(reply, "module", json_boolean(a->kernel_known));
+	json_object_set_new(reply, "registered", json_boolean(a->registered));
+	json_object_set_new(reply, "host", json_string(host_name(&a->host)));
+	json_object_set_new(reply, "ready", json_boolean(a->was_ready && host_up(&a->host)));
+	for (size_t i = 0; i < a->config->nr_services; i++)
+		json_array_append_new(services, service_status(a, &a->identities[i]));
+	json_object_set_new(reply, "services", services);
+	for (unsigned int i = 0; i < a->nr_links; i++)
+		if (!a->links[i].gone)
+			json_array_append_new(links, link_status(&a->links[i]));
+	json_object_set_new(reply, "links", links);
+	json_object_set_new(reply, "sessions", json_integer(a->nr_sessions));
+	json_object_set_new(reply, "connected", json_integer(a->connected));
+	json_object_set_new(reply, "accepted", json_integer(a->accepted));
+	json_object_set_new(reply, "refused", json_integer(a->refused));
+	json_object_set_new(reply, "closed_untold", json_integer(a->nr_closed));
+	return 0;
+}
+
+struct channel_list {
+	const struct agent *agent;
+	json_t *array;
+};
+
+static void got_channel(void *ctx, const struct kernel_channel *ch)
+{
+	static const char *const states[] = {
+		[SIV_CHAN_QUEUED] = "queued", [SIV_CHAN_OPEN] = "open", [SIV_CHAN_SHUT] = "shut",
+		[SIV_CHAN_DEAD] = "dead",
+	};
+	struct channel_list *list = ctx;
+	const struct kernel_link *l = agent_links_by_id(list->agent, ch->chan.link_id);
+	const char *state = ch->state <= SIV_CHAN_DEAD && states[ch->state] ? states[ch->state] : "?";
+
+	json_array_append_new(list->array,
+		json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}",
+			  "link", l ? l->name : "?", "end", l ? (int)l->end : 0, "slot",
+			  (json_int_t)ch->chan.slot, "generation", (json_int_t)ch->chan.generation,
+			  "role", ch->chan.server ? "server" : "client", "state", state, "service",
+			  ch->service, "peer_vm", ch->peer.addr.ssiv_vm, "peer_service",
+			  ch->peer.addr.ssiv_service, "peer_spiffe_id", ch->peer.spiffe_id,
+			  "not_after", (json_int_t)ch->peer.not_after, "uid", (json_int_t)ch->uid,
+			  "tx_bytes", (json_int_t)ch->tx_bytes, "rx_bytes",
+			  (json_int_t)ch->rx_bytes));
+}
+
+static int run_channels(void *arg, const json_t *request, json_t *reply)
+{
+	struct agent *a = arg;
+	struct channel_list list = { .agent = a, .array = json_array() };
+	int err;
+
+	(void)request;
+	err = a->kernel->ops->list_channels(a->kernel, got_channel, &list);
+	if (err) {
+		json_decref(list.array);
+		return admin_error(reply, "channels: kernel: %s", strerror(-err));
+	}
+	json_object_set_new(reply, "vm", json_string(a->vm));
+	json_object_set_new(reply, "channels", list.array);
+	return 0;
+}
+
+static const struct admin_command commands[] = {
+	{ "status", run_status },
+	{ "channels", run_channels },
+	{ NULL, NULL },
+};
+
+struct admin *agent_status_open(struct agent *a)
+{
+	return admin_new(a->loop, a->config->admin, commands, a);
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* TLS 1.3 handshakes through memory BIOs. */
+#include "tls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/tls1.h>
+
+#include "x509.h"
+
+#define TLS_PEER_CHAIN_MAX (8 * 1024) /* bytes of a peer's certificates */
+
+SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+
+	if (!ctx)
+		return NULL;
+	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
+	    !SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) ||
+	    !SSL_CTX_set1_groups_list(ctx, TLS_GROUPS) ||
+	    !SSL_CTX_use_certificate(ctx, sk_X509_value(chain, 0)) ||
+	    !SSL_CTX_use_PrivateKey(ctx, key) || !SSL_CTX_check_private_key(ctx))
+		goto err;
+	for (int i = 1; i < sk_X509_num(chain); i++)
+		if (!SSL_CTX_add1_chain_cert(ctx, sk_X509_value(chain, i)))
+			goto err;
+	SSL_CTX_set1_cert_store(ctx, trust);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_verify_depth(ctx, X509_CHAIN_MAX);
+	SSL_CTX_set_max_cert_list(ctx, TLS_PEER_CHAIN_MAX);
+	/* The chain is sent as the host gave it, not as the trust store would complete it. */
+	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
+					 SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	if (!SSL_CTX_set_num_tickets(ctx, 0) || !SSL_CTX_set_max_early_data(ctx, 0))
+		goto err;
+	return ctx;
+err:
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+bool tls_start(struct tls *tls, SSL_CTX *context, bool server, int64_t now, const char *peer_id)
+{
+	*tls = (struct tls){ .server = server, .reason = SIVP_R_HANDSHAKE };
+	if (strlen(peer_id) >= sizeof(tls->peer_id))
+		return false;
+	strcpy(tls->peer_id, peer_id);
+	tls->ssl = SSL_new(context);
+	if (!tls->ssl)
+		return false;
+	tls->in = BIO_new(BIO_s_mem());
+	tls->out = BIO_new(BIO_s_mem());
+	if (!tls->in || !tls->out) {
+		BIO_free(tls->in);
+		BIO_free(tls->out);
+		tls->in = tls->out = NULL;
+		return false;
+	}
+	SSL_set_bio(tls->ssl, tls->in, tls->out);
+	/* A guest may have no clock of its own. */
+	X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), now);
+	if (server)
+		SSL_set_accept_state(tls->ssl);
+	else
+		SSL_set_connect_state(tls->ssl);
+	return true;
+}
+
+static enum tls_progress fail(struct tls *tls, enum sivp_reason reason, const char *what,
+			      const char *detail)
+{
+	tls->reason = reason;
+	tls->done = false;
+	snprintf(tls->why, sizeof(tls->why), "%s%s%s", what, detail[0] ? ": " : "", detail);
+	ERR_clear_error();
+	return TLS_FAILED;
+}
+
+/* What the peer's alert says about us, in our own terms. */
+static enum sivp_reason alert_reason(int alert)
+{
+	switch (alert) {
+	case SSL_AD_CERTIFICATE_EXPIRED:
+		return SIVP_R_EXPIRED;
+	case SSL_AD_CERTIFICATE_REVOKED:
+		return SIVP_R_REVOKED;
+	case SSL_AD_BAD_CERTIFICATE:
+	case SSL_AD_UNSUPPORTED_CERTIFICATE:
+	case SSL_AD_CERTIFICATE_UNKNOWN:
+	case SSL_AD_UNKNOWN_CA:
+	case SSL_AD_CERTIFICATE_REQUIRED:
+	case SSL_AD_DECRYPT_ERROR: /* a signature in the chain did not verify */
+		return SIVP_R_CERTIFICATE;
+	default:
+		return SIVP_R_HANDSHAKE;
+	}
+}
+
+static enum sivp_reason verify_reason(long result)
+{
+	switch (result) {
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return SIVP_R_EXPIRED;
+	case X509_V_ERR_CERT_REVOKED:
+		return SIVP_R_REVOKED;
+	default:
+		return SIVP_R_CERTIFICATE;
+	}
+}
+
+/* OpenSSL gave up. */
+static enum tls_progress fail_ssl(struct tls *tls)
+{
+	unsigned long e = ERR_peek_last_error();
+	long verified = SSL_get_verify_result(tls->ssl);
+	const char *text = ERR_reason_error_string(e);
+	int alert = ERR_GET_REASON(e) - SSL_AD_REASON_OFFSET;
+
+	if (verified != X509_V_OK)
+		return fail(tls, verify_reason(verified), "its certificate was not accepted",
+			    X509_verify_cert_error_string(verified));
+	if (ERR_GET_LIB(e) == ERR_LIB_SSL && alert >= 0 && alert <= 255)
+		return fail(tls, alert_reason(alert), "the peer refused",
+			    SSL_alert_desc_string_long(alert));
+	return fail(tls, SIVP_R_HANDSHAKE, "TLS failed", text ? text : "no reason given");
+}
+
+/* The last step: the handshake has completed, and by OpenSSL's lights the chain is good. */
+static enum tls_progress finish(struct tls *tls)
+{
+	X509 *peer = SSL_get0_peer_certificate(tls->ssl);
+	X509 *own = SSL_get_certificate(tls->ssl);
+	long verified = SSL_get_verify_result(tls->ssl);
+	const char *wrong;
+
+	if (SSL_version(tls->ssl) != TLS1_3_VERSION || SSL_session_reused(tls->ssl))
+		return fail(tls, SIVP_R_HANDSHAKE, "not a full TLS 1.3 handshake", "");
+	if (!peer || !own)
+		return fail(tls, SIVP_R_CERTIFICATE, "the peer sent no certificate", "");
+	if (verified != X509_V_OK)
+		return fail(tls, verify_reason(verified), "its certificate was not accepted",
+			    X509_verify_cert_error_string(verified));
+	wrong = x509_leaf_wrong(peer, !tls->server, tls->peer_id);
+	if (wrong)
+		return fail(tls, SIVP_R_CERTIFICATE, "its certificate was not accepted", wrong);
+	if (!x509_digest(peer, tls->peer_digest) || !x509_digest(own, tls->digest))
+		return fail(tls, SIVP_R_HANDSHAKE, "no digest of a certificate", "");
+	tls->peer_not_after = x509_not_after(peer);
+	tls->done = true;
+	tls->reason = SIVP_R_NONE;
+	return TLS_DONE;
+}
+
+/* After the end nothing may come but an alert: a server refuses a client's certificate by one. */
+static enum tls_progress step_done(struct tls *tls)
+{
+	uint8_t byte;
+	int n = SSL_read(tls->ssl, &byte, 1);
+
+	if (n > 0)
+		return fail(tls, SIVP_R_VIOLATION, "data after the handshake", "");
+	switch (SSL_get_error(tls->ssl, n)) {
+	case SSL_ERROR_WANT_READ:
+		return TLS_DONE;
+	case SSL_ERROR_ZERO_RETURN:
+		return fail(tls, SIVP_R_HANDSHAKE, "the peer closed", "");
+	default:
+		return fail_ssl(tls);
+	}
+}
+
+enum tls_progress tls_step(struct tls *tls, const uint8_t *data, size_t len)
+{
+	int n;
+
+	if (!tls->ssl)
+		return TLS_FAILED;
+	ERR_clear_error();
+	if (len && BIO_write(tls->in, data, len) != (int)len)
+		return fail(tls, SIVP_R_HANDSHAKE, "out of memory", "");
+	if (tls->done)
+		return step_done(tls);
+	n = SSL_do_handshake(tls->ssl);
+	if (n == 1)
+		return finish(tls);
+	if (SSL_get_error(tls->ssl, n) == SSL_ERROR_WANT_READ)
+		return TLS_MORE;
+	return fail_ssl(tls);
+}
+
+size_t tls_output(struct tls *tls, uint8_t *data, size_t size)
+{
+	int n;
+
+	if (!tls->out || (!tls->done && tls->why[0]))
+		return 0;
+	n = BIO_read(tls->out, data, size);
+	return n > 0 ? n : 0;
+}
+
+bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
+		  uint8_t out[SIVP_EXPORTER_LEN])
+{
+	if (!tls->done)
+		return false;
+	return SSL_export_keying_material(tls->ssl, out, SIVP_EXPORTER_LEN, SIVP_EXPORTER_LABEL,
+					  strlen(SIVP_EXPORTER_LABEL), context, len, 1) == 1;
+}
+
+void tls_end(struct tls *tls)
+{
+	SSL_free(tls->ssl);
+	memset(tls, 0, sizeof(*tls));
+	tls->reason = SIVP_R_HANDSHAKE;
+}

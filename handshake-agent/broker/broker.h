@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The broker: speaks the control protocol (proto/proto.h) with the agents of all VMs, decides by
+ * policy, issues certificates, gives out channel memory and takes it back.
+ *
+ * sivshmem-hostd drives it with the links of a switch; sivshmem-agent --standalone with one VM and
+ * no links, on one end of a socketpair whose other end its own agent holds. All of it runs in the
+ * caller's loop; nothing blocks.
+ *
+ * Start everything refused: a connect is granted only at the end of session.c's one road, and
+ * whatever leaves that road early is a refusal.
+ *
+ * What it keeps over a restart of its own: nothing but the CA's key and, in the switch, epochs. It
+ * asks the agents which channels are open, and rebuilds from what both ends of a link say; see
+ * recover.c for what it does where they do not agree.
+ */
+#ifndef SIVSHMEM_BROKER_H
+#define SIVSHMEM_BROKER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "audit.h"
+#include "ca.h"
+#include "common/loop.h"
+#include "policy.h"
+
+/* Limits of one VM unless they say otherwise; 0 in struct broker_limits is the default here. */
+#define BROKER_SESSIONS_PER_VM   512u          /* half-open connects from and to a VM */
+#define BROKER_SESSIONS_PER_PAIR 256u          /* half-open connects between two VMs */
+#define BROKER_SESSION_BYTES     (256u * 1024) /* TLS bytes of a session, both directions */
+#define BROKER_SESSION_RECORDS   256u          /* TLS messages of a session, both directions */
+#define BROKER_HANDSHAKE_MS      10000u        /* from OPEN to the first GRANT */
+#define BROKER_QUEUE_BYTES       (1u << 20)    /* queued towards a VM before its sessions are dropped */
+#define BROKER_QUEUE_RESERVE     (1u << 20)    /* beyond that, for what is not a session's */
+
+struct broker_limits {
+	uint32_t sessions_per_vm;
+	uint32_t sessions_per_pair;
+	uint32_t session_bytes;
+	uint32_t session_records;
+	uint32_t handshake_ms;
+	uint32_t queue_bytes;
+};
+
+struct broker_config {
+	struct loop *loop;
+	const struct policy *policy;
+	struct ca *ca;
+	struct audit *audit;
+	struct broker_limits limits;
+	/*
+	 * A stream that broker_add_vm_stream() took has ended, by whichever side: there may be a new
+	 * one. Called at the end of a round. NULL is allowed.
+	 */
+	void (*stream_ended)(void *arg, unsigned int vm);
+	void *arg;
+	/* Seconds since 1970; NULL: time(2). For tests. */
+	int64_t (*wall_clock)(void);
+};
+
+struct broker;
+
+/*
+ * Policy, CA, audit log and loop are borrowed and must outlive the broker. NULL: no memory, or no
+ * random numbers.
+ */
+struct broker *broker_new(const struct broker_config *config);
+/* Closes all streams. What the guests have open stays open. */
+void broker_free(struct broker *broker);
+
+/*
+ * A control stream whose other end is VM @vm (index into the policy), which the caller has made
+ * sure of. Takes @fd, also where it fails: -EBUSY (the VM has one), or -errno.
+ */
+int broker_add_vm_stream(struct broker *broker, unsigned int vm, int fd);
+bool broker_vm_has_stream(const struct broker *broker, unsigned int vm);
+
+/*
+ * Links between VMs
+ * =================
+ *
+ * Link @link is that of policy.links[@link]. It is unusable until broker_link_start(); the local
+ * links inside VMs need no caller. After broker_link_start() and the broker_link_joined() of the
+ * ends that are held already comes broker_link_ready(), once, and only then may agents be let in.
+ */
+struct broker_link_ops {
+	/* Zeroes part of the link's memory. 0 or -errno. */
+	int (*scrub)(void *backend, uint64_t offset, uint64_t length);
+	/* Asks for the next epoch. It comes by broker_link_epoch(); until then the link is down. */
+	void (*bump)(void *backend);
+};
+
+/*
+ * The link's memory of @size bytes is there, in @epoch. A second time: the memory is another one, of
+ * a new switch, and nobody holds it; whatever is still open lies in the old memory and is forgotten.
+ */
+void broker_link_start(struct broker *broker, unsigned int link, const struct broker_link_ops *ops,
+		       void *backend, uint64_t size, uint32_t epoch);
+void broker_link_ready(struct broker *broker, unsigned int link);
+/* A QEMU holds end @end and is known on that link as @ivposition. */
+void broker_link_joined(struct broker *broker, unsigned int link, unsigned int end,
+			uint32_t ivposition);
+/* That process exited; the link's epoch is @epoch now, a new one. */
+void broker_link_gone(struct broker *broker, unsigned int link, unsigned int end, uint32_t epoch);
+/* Answer to bump(). */
+void broker_link_epoch(struct broker *broker, unsigned int link, uint32_t epoch);
+
+/*
+ * For sivctl
+ * ==========
+ *
+ * Objects to be merged into a reply: {"vms": [...], "links": [...], "refused": {...}} and
+ * {"channels": [...]}; explained in sivctl(8). 0, or -1 for no memory.
+ */
+int broker_status(const struct broker *broker, json_t *reply);
+int broker_channels(const struct broker *broker, json_t *reply);
+
+/* Sessions that are on their way, and channels that are not free: for tests of leaks. */
+unsigned int broker_count_sessions(const struct broker *broker);
+unsigned int broker_count_channels(const struct broker *broker);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The certificate authority: short-lived leaf certificates for services, from a request's verified
+ * public key alone. Everything else in a request is ignored: names come from the control socket and
+ * from policy.
+ *
+ * The authority's own certificate is what agents trust by itself, so an intermediate of some larger
+ * PKI does as well as the self-signed one that is made at first start.
+ */
+#ifndef SIVSHMEM_CA_H
+#define SIVSHMEM_CA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/proto.h"
+
+#define CA_FILE           "ca.pem"           /* in the state folder: key and certificate, 0600 */
+#define CA_CERT_FILE      "ca.crt"           /* the certificate alone, for everybody */
+#define CA_LIFETIME_S     (3650u * 24 * 3600) /* of a self-made authority */
+#define CA_LEAF_LIFETIME_S (24u * 3600)      /* default */
+#define CA_LEAF_MIN_S     60u                /* shorter ones would expire between two renewals */
+#define CA_LEAF_MAX_S     (30u * 24 * 3600)  /* "short-lived" ends here */
+#define CA_BACKDATE_S     300u               /* notBefore lies that far back: clocks differ */
+#define CA_ERROR_LEN      512u
+
+struct ca;
+
+struct ca_options {
+	const char *domain;      /* trust domain; into the subject of a self-made authority */
+	const char *state;       /* folder for CA_FILE; made with mode 0700 if it is not there */
+	const char *certificate; /* PEM files of a supplied authority, or both NULL */
+	const char *key;         /* must not be accessible to group and others */
+	uint32_t leaf_lifetime_s; /* 0: the default */
+	int64_t now;             /* seconds since 1970 */
+};
+
+/*
+ * Loads the authority, or makes it if it has never been made. 0, or -1 with a text in @error. Two
+ * that start at the same moment agree on one key: the file appears whole, or not at all.
+ */
+int ca_open(const struct ca_options *options, struct ca **ca, char error[CA_ERROR_LEN]);
+void ca_close(struct ca *ca);
+
+/* The trusted certificates, DER. Valid until ca_close(). */
+const uint8_t *ca_trusted(const struct ca *ca, size_t *len);
+
+/*
+ * A certificate for @spiffe_id and the public key of the PKCS#10 request @csr (DER): its signature
+ * must be good, its key P-256 or Ed25519. @chain gets DER, leaf first. SIVP_R_NONE, or
+ *   SIVP_R_CERTIFICATE  the request is bad: see @error
+ *   SIVP_R_EXPIRED      the authority's own certificate has expired
+ *   SIVP_R_LIMIT        @chain is too small, or no memory
+ */
+enum sivp_reason ca_issue(struct ca *ca, const uint8_t *csr, size_t csr_len, const char *spiffe_id,
+			  int64_t now, uint8_t *chain, size_t *chain_len, int64_t *not_after,
+			  char error[CA_ERROR_LEN]);
+
+#endif

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Channels: from their allocation until both kernels have closed them and their pages are zeroed.
+ * There is no other way out; in particular, no time passes that would free pages.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+struct channel *channel_new(struct link *link, unsigned int client_end, uint32_t type,
+			    uint32_t c2s_order, uint32_t s2c_order, int *err)
+{
+	struct channel *channel = calloc(1, sizeof(*channel));
+
+	*err = -ENOMEM;
+	if (!channel)
+		return NULL;
+	*err = alloc_take(&link->alloc, &channel->extent, c2s_order, s2c_order);
+	if (*err) {
+		free(channel);
+		return NULL;
+	}
+	channel->link = link;
+	channel->epoch = link->epoch;
+	channel->type = type;
+	channel->client_end = client_end;
+	channel->since_ns = broker_now(link->broker);
+	list_add_tail(&link->channels, &channel->node);
+	return channel;
+}
+
+struct channel *channel_find(const struct link *link, uint32_t epoch, uint32_t slot,
+			     uint64_t generation)
+{
+	struct alloc_extent *extent = alloc_find(&link->alloc, slot, generation);
+	struct channel *channel;
+
+	if (!extent)
+		return NULL;
+	channel = container_of(extent, struct channel, extent);
+	return channel->epoch == epoch ? channel : NULL;
+}
+
+static void channel_free(struct channel *channel)
+{
+	sessions_forget_channel(channel);
+	list_del(&channel->node);
+	free(channel);
+}
+
+/* Zeroes the pages of a dirty channel and frees it. False: it stays, dirty. */
+static bool channel_scrub(struct channel *channel)
+{
+	struct link *link = channel->link;
+	const struct alloc_extent *extent = &channel->extent;
+	int err = 0;
+
+	/* A local link's memory is its kernel's, which zeroes it when the server attaches. */
+	if (!link_is_local(link))
+		err = link->ops->scrub(link->backend, extent->offset, extent->length);
+	if (err) {
+		log_error("link %s: %llu bytes at %llu cannot be zeroed and stay unused: %s",
+			  link_name(link), (unsigned long long)extent->length,
+			  (unsigned long long)extent->offset, strerror(-err));
+		return false;
+	}
+	alloc_release(&link->alloc, &channel->extent);
+	channel_free(channel);
+	return true;
+}
+
+void channel_end_closed(struct channel *channel, unsigned int end)
+{
+	if (alloc_close(&channel->extent, end) == 1)
+		channel_scrub(channel);
+}
+
+void channels_reap(struct link *link)
+{
+	struct list *pos, *tmp;
+
+	list_for_each_safe(pos, tmp, &link->channels) {
+		struct channel *channel = container_of(pos, struct channel, node);
+
+		if (channel->extent.state == ALLOC_DIRTY && !channel_scrub(channel))
+			return;
+	}
+}
+
+void channels_forget(struct link *link)
+{
+	while (!list_empty(&link->channels))
+		channel_free(container_of(link->channels.next, struct channel, node));
+	alloc_init(&link->alloc, link->size, link->broker->first_generation);
+}
+
+void channel_put_name(struct sivp_builder *b, const struct channel *channel, unsigned int end)
+{
+	sivp_put_u32(b, SIVP_A_IVPOSITION, channel->link->end[end].ivposition);
+	sivp_put_u32(b, SIVP_A_END, end);
+	sivp_put_u32(b, SIVP_A_EPOCH, channel->epoch);
+	sivp_put_u32(b, SIVP_A_SLOT, channel->extent.slot);
+	sivp_put_u64(b, SIVP_A_GENERATION, channel->extent.generation);
+}
+
+void channel_send_close(struct channel *channel, unsigned int end)
+{
+	struct vm *vm = channel->link->end[end].vm;
+	struct sivp_builder *b;
+
+	if (!vm_talks(vm))
+		return; /* said again when an agent is back and reports it */
+	b = vm_message(vm, SIVP_CLOSE, 0);
+	channel_put_name(b, channel, end);
+	sivp_put_u32(b, SIVP_A_REASON, SIVP_R_RESET);
+	vm_send(vm);
+}
+
+void channel_reset(struct channel *channel)
+{
+	bool granted[2] = { channel->granted[0], channel->granted[1] };
+
+	channel->reset = true;
+	for (unsigned int end = 0; end < 2; end++) {
+		if (granted[end] && !(channel->extent.closed & (1u << end)))
+			channel_send_close(channel, end);
+	}
+	/* Last, since closing the second end frees it. */
+	if (!granted[0] && !granted[1]) {
+		alloc_close(&channel->extent, 0);
+		channel_end_closed(channel, 1);
+	} else if (!granted[0] || !granted[1]) {
+		channel_end_closed(channel, granted[0] ? 1 : 0);
+	}
+}
+
+struct link *channel_message_link(struct vm *vm, const struct sivp_msg *msg, unsigned int *end)
+{
+	struct link *link = link_find(vm, sivp_u32(msg, SIVP_A_IVPOSITION), end);
+
+	if (!link)
+		return NULL;
+	if (link_is_local(link)) {
+		*end = sivp_u32(msg, SIVP_A_END);
+	} else if (*end != sivp_u32(msg, SIVP_A_END)) {
+		vm_violation(vm, "%s: that is the other end of link %s", sivp_type_name(msg->type),
+			     link_name(link));
+		return NULL;
+	}
+	return link;
+}
+
+/*
+ * A kernel will not touch a channel again. One that nobody knows is ignored: the agent may have been
+ * restarted, and say what its predecessor's silence has said already.
+ */
+void channel_closed_message(struct vm *vm, const struct sivp_msg *msg)
+{
+	uint64_t generation = sivp_u64(msg, SIVP_A_GENERATION);
+	uint32_t epoch = sivp_u32(msg, SIVP_A_EPOCH), slot = sivp_u32(msg, SIVP_A_SLOT);
+	struct channel *channel;
+	struct link *link;
+	unsigned int end;
+
+	link = channel_message_link(vm, msg, &end);
+	if (!link)
+		return;
+	if (link->phase == LINK_RECOVER) {
+		report_closed(vm, link, end, epoch, slot, generation);
+		return;
+	}
+	channel = channel_find(link, epoch, slot, generation);
+	if (!channel || !channel->granted[end] || (channel->extent.closed & (1u << end))) {
+		log_debug("vm %s: closed: slot %u of link %s is not open there", vm->policy->name,
+			  slot, link_name(link));
+		return;
+	}
+	sessions_end_closed(channel, end);
+	/* The session may have freed it, having nobody else to wait for. */
+	channel = channel_find(link, epoch, slot, generation);
+	if (channel && !(channel->extent.closed & (1u << end)))
+		channel_end_closed(channel, end);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The broker's own structures.
+ *
+ *   broker ─┬─ vm[]      one for each VM: its stream, what HELLO said, its sessions      vm.c
+ *           ├─ link[]    two ends (a VM each; both the same VM on a local link), the
+ *           │            allocator and the channels that are not free                     link.c
+ *           └─ session   a connect on its way: two sides (client, server); ends with both
+ *                        ATTACHED, from when on there is only the channel                 session.c
+ *
+ * Who frees what: a session is freed when neither side has anything to wait for; a channel when both
+ * ends are closed and its pages were scrubbed. A session points to its channel, never the other way
+ * round, so that a channel outlives any session.
+ *
+ * Nothing here is freed while a message is being handled but sessions, by their last side. A VM that
+ * must lose its stream or its sessions is only marked (vm_doom()), and broker_settle() does it at the
+ * end of each call from outside.
+ */
+#ifndef SIVSHMEM_BROKER_INTERNAL_H
+#define SIVSHMEM_BROKER_INTERNAL_H
+
+#include "alloc.h"
+#include "broker.h"
+#include "common/list.h"
+#include "common/log.h"
+#include "common/stream.h"
+
+enum { CLIENT, SERVER }; /* sides of a session */
+
+struct broker;
+struct link;
+struct session;
+
+enum vm_state {
+	VM_AWAY,      /* no stream */
+	VM_SILENT,    /* a stream, and no HELLO on it yet */
+	VM_REPORTING, /* HELLO was answered; its open channels are being reported */
+	VM_READY,     /* REPORTED */
+};
+
+enum vm_doom {
+	VM_FINE,
+	VM_LOSES_SESSIONS, /* its queue is full */
+	VM_LOSES_STREAM,   /* it broke the protocol, or even its queue's reserve is full */
+};
+
+struct vm {
+	struct broker *broker;
+	const struct policy_vm *policy;
+	unsigned int index;
+	struct stream stream;
+	enum vm_state state;
+	enum vm_doom doom;
+	bool want_hello; /* the magic was seen: HELLO is next */
+
+	/* The incarnation: what the last HELLO said. Outlives the stream. */
+	bool known;
+	uint8_t boot_id[16];
+	uint64_t module_nonce;
+	uint8_t agent_nonce[SIVP_NONCE_LEN];
+	uint32_t positions[SIVP_LINKS_MAX];
+	unsigned int n_positions;
+
+	struct link *local;
+	struct list sides; /* struct session_side */
+	unsigned int n_sides;
+	uint64_t last_session; /* of those brought to this VM, without SIVP_SESSION_INCOMING */
+	bool listening[POLICY_SERVICES_MAX];
+
+	struct audit_budget budget;
+	struct { uint64_t opens, granted, refused, certificates, violations, tls_bytes; } count;
+};
+
+/* What an agent says that its kernel has, until both ends have said it. */
+struct report {
+	uint64_t generation, offset;
+	uint32_t slot, epoch, type;
+	uint8_t c2s_order, s2c_order;
+	bool server;
+	bool closed; /* CLOSED came instead: nothing but slot, generation and epoch is known */
+	bool matched;
+	char service[SIV_SERVICE_LEN], peer_service[SIV_SERVICE_LEN];
+	char peer_vm[SIV_VM_LEN];
+};
+
+struct link_end {
+	struct vm *vm;
+	bool joined; /* a QEMU holds it, under that IVPosition */
+	uint32_t ivposition;
+	bool seen;   /* joined, and the VM's HELLO lists it: there is a kernel behind it */
+
+	/* What the agent was told last on this stream; sent_epoch 0: nothing. */
+	uint32_t sent_epoch, sent_peer;
+	bool sent_up;
+	uint32_t acked_epoch; /* its kernel takes grants in that epoch; 0: in none */
+
+	struct report *reports; /* while the link recovers */
+	unsigned int n_reports;
+};
+
+enum link_phase {
+	LINK_OFF,     /* no memory */
+	LINK_RECOVER, /* waits for the agents of both ends to report what is open */
+	LINK_RUN,
+};
+
+struct link {
+	struct broker *broker;
+	const struct policy_link *policy; /* NULL: a local link */
+	unsigned int index;               /* in policy.links */
+	const struct broker_link_ops *ops;
+	void *backend;
+	enum link_phase phase;
+	bool attended; /* LINK_RECOVER: the ends that are joined are known */
+	bool bumping;  /* waits for broker_link_epoch() */
+	bool used;     /* UP = 1 was sent in this epoch */
+	bool unclean;  /* what no channel has may hold data: scrub before the next grant */
+	uint32_t epoch;
+	uint64_t size;
+	struct link_end end[2];
+	struct alloc alloc;
+	struct list channels;
+	unsigned int n_half_open;
+	uint64_t granted; /* channels so far */
+};
+
+struct channel {
+	struct list node; /* of the link */
+	struct alloc_extent extent;
+	struct link *link;
+	uint32_t epoch;
+	uint32_t type;
+	unsigned int client_end;
+	bool reset;       /* CLOSE was sent, or is to be when an agent is back that can take it */
+	bool granted[2];  /* by end: GRANT was sent to it, so its kernel may have it until CLOSED */
+	bool reported[2]; /* by end: the agent has named it since its HELLO */
+	char service[2][SIV_SERVICE_LEN]; /* by end */
+	uint64_t since_ns;
+};
+
+enum session_state {
+	SESSION_INCOMING, /* waits for ACCEPTING */
+	SESSION_RELAY,    /* TLS and READY */
+	SESSION_SERVER,   /* waits for the server's ATTACHED */
+	SESSION_CLIENT,   /* waits for the client's ATTACHED */
+	SESSION_DEAD,     /* failed; waits for an ATTACHED that says whether an end has the channel */
+};
+
+struct session_side {
+	struct session *session;
+	struct vm *vm; /* NULL: this side has ended */
+	struct list node; /* of the VM's sides */
+	uint64_t id;
+	bool waits;    /* GRANT was sent, ATTACHED is not here */
+	bool attached; /* ATTACHED 0 is */
+	bool ready;
+	char spiffe_id[SIV_SPIFFE_LEN]; /* what the host knows this side to be */
+	char peer_id[SIV_SPIFFE_LEN];   /* READY: what it verified of the other */
+	uint8_t digest[SIV_DIGEST_LEN], peer_digest[SIV_DIGEST_LEN];
+	uint8_t exporter[SIVP_EXPORTER_LEN];
+};
+
+struct session {
+	struct broker *broker;
+	struct list node; /* of the broker */
+	uint64_t number;  /* in the audit log */
+	enum session_state state;
+	struct session_side side[2];
+	struct link *link;
+	struct channel *channel;
+	uint32_t epoch;
+	unsigned int client_end;
+	uint8_t nonce[SIVP_NONCE_LEN];
+	uint32_t type, c2s_order, s2c_order;
+	uint32_t bytes, records; /* relayed */
+	struct loop_timer timer;
+	char service[2][SIV_SERVICE_LEN]; /* by side */
+	unsigned int vm[2];               /* by side; outlive the sides for the log */
+	int rule;
+	bool has_caller;
+	uint32_t uid, pid;
+};
+
+struct broker {
+	struct broker_config config;
+	struct vm *vms;
+	struct link *links; /* those of the policy, then a local one for each VM */
+	unsigned int n_links;
+	struct list sessions;
+	unsigned int n_sessions;
+	uint64_t last_session;
+	uint64_t first_generation;
+	uint8_t nonce[SIVP_NONCE_LEN];
+	struct sivp_builder builder; /* one message at a time */
+	bool settling;
+};
+
+/* broker.c */
+void broker_settle(struct broker *broker);
+int64_t broker_wall(const struct broker *broker);
+uint64_t broker_now(const struct broker *broker);
+void broker_random(void *out, size_t len);
+
+/* vm.c */
+void vm_init(struct vm *vm, struct broker *broker, unsigned int index);
+void vm_exit(struct vm *vm);
+/* Marks; broker_settle() acts. The worse doom wins. */
+void vm_doom(struct vm *vm, enum vm_doom doom);
+/* Logs, counts and dooms. What was parsed is void. */
+void vm_violation(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void vm_close_stream(struct vm *vm);
+/* A message of the broker's to be filled and sent. No other may be begun before vm_send(). */
+struct sivp_builder *vm_message(struct vm *vm, enum sivp_type type, uint64_t session);
+/* A session's message: false if it was not queued and the VM's sessions are doomed. */
+bool vm_send_session(struct vm *vm);
+/* Any other: may use the reserve of the queue. */
+void vm_send(struct vm *vm);
+void vm_reject(struct vm *vm, uint64_t session, enum sivp_reason reason, const char *text);
+static inline bool vm_talks(const struct vm *vm)
+{
+	return vm->state >= VM_REPORTING && vm->doom != VM_LOSES_STREAM;
+}
+
+/* session.c */
+void session_open(struct vm *vm, const struct sivp_msg *msg);
+void session_message(struct vm *vm, const struct sivp_msg *msg);
+/* All sessions of that VM end. @tell: its agent is there, and is told so. */
+void sessions_drop_vm(struct vm *vm, enum sivp_reason reason, const char *text, bool tell);
+/* All sessions that count on that link's present epoch end. */
+void sessions_drop_link(struct link *link, enum sivp_reason reason, const char *text);
+/* End @end has closed a channel; if a session waits for its ATTACHED, there will be none. */
+void sessions_end_closed(struct channel *channel, unsigned int end);
+/* The channel is about to be freed. */
+void sessions_forget_channel(struct channel *channel);
+
+/* link.c */
+void link_init_pair(struct link *link, struct broker *broker, unsigned int index);
+void link_init_local(struct link *link, struct broker *broker, struct vm *vm);
+void link_exit(struct link *link);
+static inline bool link_is_local(const struct link *link)
+{
+	return !link->policy;
+}
+const char *link_name(const struct link *link);
+/*
+ * The link that VM @vm knows as @ivposition, and which end of it that is (0 for a local link, where
+ * both are). NULL: no such link, or no kernel is known to be behind it.
+ */
+struct link *link_find(struct vm *vm, uint32_t ivposition, unsigned int *end);
+/* A HELLO has come: which ends have a kernel behind them? @reborn: another than before. */
+void links_hello(struct vm *vm, bool reborn);
+/* An agent has said all that its kernel has. */
+void links_reported(struct vm *vm);
+/* Tells both ends what has changed for them, asks for a new epoch if that is needed. */
+void link_update(struct link *link);
+void link_bump(struct link *link, const char *why);
+bool link_grantable(const struct link *link);
+/* Zeroes what an earlier broker may have left. False: not now, nothing may be granted. */
+bool link_clean(struct link *link);
+void link_ack(struct vm *vm, const struct sivp_msg *msg);
+void link_stalled(struct vm *vm, const struct sivp_msg *msg);
+
+/* channel.c */
+struct channel *channel_new(struct link *link, unsigned int client_end, uint32_t type,
+			    uint32_t c2s_order, uint32_t s2c_order, int *err);
+struct channel *channel_find(const struct link *link, uint32_t epoch, uint32_t slot,
+			     uint64_t generation);
+/* End @end will not touch it any more. Frees it (after scrubbing) if it was the last. */
+void channel_end_closed(struct channel *channel, unsigned int end);
+/* Asks each end that may have it to reset it. May free it. */
+void channel_reset(struct channel *channel);
+/* CLOSE to the agent of that end, if it is there. */
+void channel_send_close(struct channel *channel, unsigned int end);
+/* The link and end that a message about a channel means; NULL: unknown, or a violation. */
+struct link *channel_message_link(struct vm *vm, const struct sivp_msg *msg, unsigned int *end);
+void channel_put_name(struct sivp_builder *b, const struct channel *channel, unsigned int end);
+/* Scrubs and frees what is dirty; again after a scrub had failed. */
+void channels_reap(struct link *link);
+/* Nobody can touch any channel of the link: forgets them all. */
+void channels_forget(struct link *link);
+void channel_closed_message(struct vm *vm, const struct sivp_msg *msg);
+
+/* recover.c */
+void report_open_channel(struct vm *vm, const struct sivp_msg *msg);
+void report_closed(struct vm *vm, struct link *link, unsigned int end, uint32_t epoch,
+		   uint32_t slot, uint64_t generation);
+/* A recovering link runs if all that have to report have. */
+void link_recover(struct link *link);
+void link_drop_reports(struct link *link);
+
+#endif

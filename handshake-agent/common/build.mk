@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Event loop, streams, log and admin socket: linked into every daemon.
+COMMON_SOURCES := $(addprefix handshake-agent/common/,admin.c log.c loop.c stream.c unix.c)
+COMMON_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent
+COMMON_LIBS := -ljansson

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sivshmem-hostd: what surrounds the broker on a host.
+ *
+ *   main.c     options, folders, lock, start and stop in order
+ *   control.c  one listening socket for each VM's control channel        -> broker_add_vm_stream()
+ *   links.c    the switch: starts it, adds links, hears who came and went -> broker_link_*()
+ *   admin.c    what sivctl asks
+ */
+#ifndef SIVSHMEM_HOSTD_H
+#define SIVSHMEM_HOSTD_H
+
+#include "broker/broker.h"
+#include "common/loop.h"
+#include "config.h"
+
+/* links.c */
+struct links;
+
+/*
+ * Connects to the switch in the run folder, or starts @switch_binary, and makes the links of the
+ * configuration known to both it and the broker. NULL: the log says why. Without links in the
+ * configuration there is no switch.
+ */
+struct links *links_open(struct loop *loop, const struct host_config *config, struct broker *broker,
+			 const char *switch_binary);
+/* The switch and its links stay. */
+void links_close(struct links *links);
+
+/* control.c */
+struct control;
+
+/* Listens on the control sockets of all VMs. NULL: the log says why. */
+struct control *control_open(struct loop *loop, const struct host_config *config,
+			     struct broker *broker);
+void control_close(struct control *control);
+/* That VM's stream has ended: take the next one. For struct broker_config. */
+void control_stream_ended(struct control *control, unsigned int vm);
+
+/* admin.c */
+struct host_admin {
+	const struct host_config *config;
+	const struct broker *broker;
+	struct admin *admin;
+};
+/* 0 or -errno. @admin and what it points to must outlive host_admin_close(). */
+int host_admin_open(struct host_admin *admin, struct loop *loop);
+void host_admin_close(struct host_admin *admin);
+
+#endif

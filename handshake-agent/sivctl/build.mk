@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# sivctl: for the host and for guests.
+SIVCTL_SOURCES := $(addprefix handshake-agent/sivctl/,main.c print.c qemu.c) \
+	handshake-agent/hostd/explain.c handshake-agent/broker/policy.c \
+	$(HOST_CONFIG_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC)
+
+$(eval $(call program,sivctl,$(SIVCTL_SOURCES),$(COMMON_CFLAGS),-lconfuse -ljansson))
+GUEST_BIN += build/bin/sivctl

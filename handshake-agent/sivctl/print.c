@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Replies of the daemons, for people. What a reply does not have is shown as "-". */
+#include <inttypes.h>
+#include <string.h>
+
+#include "sivctl.h"
+
+static const char *text(const json_t *object, const char *key)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value && value[0] ? value : "-";
+}
+
+static intmax_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static const char *yes_no(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key)) ? "yes" : "no";
+}
+
+/* "64M", "8K", "100": a size that is a whole number of something, or bytes. */
+static const char *size_text(intmax_t bytes, char out[32])
+{
+	static const char units[] = "KMGT";
+	int unit = -1;
+
+	while (bytes && bytes % 1024 == 0 && unit < 3) {
+		bytes /= 1024;
+		unit++;
+	}
+	if (unit < 0)
+		snprintf(out, 32, "%jd", bytes);
+	else
+		snprintf(out, 32, "%jd%c", bytes, units[unit]);
+	return out;
+}
+
+/* Strings of an array with spaces between. */
+static void print_words(const json_t *array, FILE *out)
+{
+	const json_t *word;
+	size_t i;
+
+	if (!json_array_size(array))
+		fputs(" -", out);
+	json_array_foreach(array, i, word)
+		fprintf(out, " %s", json_string_value(word) ?: "-");
+	fputc('\n', out);
+}
+
+/* The host */
+
+static void print_host_vm(const json_t *vm, FILE *out)
+{
+	fprintf(out, "vm %s: %s\n", text(vm, "vm"), text(vm, "state"));
+	fputs("    services:", out);
+	print_words(json_object_get(vm, "services"), out);
+	fputs("    listening:", out);
+	print_words(json_object_get(vm, "listening"), out);
+	fprintf(out,
+		"    connects: %jd asked, %jd granted, %jd refused, %jd on their way; certificates: %jd\n",
+		number(vm, "opens"), number(vm, "granted"), number(vm, "refused"),
+		number(vm, "sessions"), number(vm, "certificates"));
+	if (number(vm, "violations") || number(vm, "audit_dropped"))
+		fprintf(out, "    violations: %jd; lines not written to the audit log: %jd\n",
+			number(vm, "violations"), number(vm, "audit_dropped"));
+}
+
+static void print_host_link(const json_t *link, FILE *out)
+{
+	char size[32], used[32];
+	const json_t *end;
+	size_t i;
+
+	fprintf(out, "link %s: %s, epoch %jd, %jd channels, %s of %s used\n", text(link, "link"),
+		text(link, "state"), number(link, "epoch"), number(link, "channels"),
+		size_text(number(link, "used"), used), size_text(number(link, "size"), size));
+	json_array_foreach(json_object_get(link, "ends"), i, end) {
+		fprintf(out, "    end %zu: vm %s, QEMU %s, kernel %s, grants %s\n", i,
+			text(end, "vm"), yes_no(end, "joined"), yes_no(end, "kernel"),
+			yes_no(end, "acknowledged"));
+	}
+}
+
+static void print_host_status(const json_t *status, FILE *out)
+{
+	json_t *refused = json_object_get(status, "refused"), *count;
+	const json_t *item;
+	const char *reason;
+	size_t i;
+
+	fprintf(out, "sivshmem-hostd %jd: trust domain %s, %s\n", number(status, "pid"),
+		text(status, "trust_domain"), text(status, "config"));
+	json_array_foreach(json_object_get(status, "vms"), i, item)
+		print_host_vm(item, out);
+	json_array_foreach(json_object_get(status, "links"), i, item)
+		print_host_link(item, out);
+	json_object_foreach(refused, reason, count)
+		fprintf(out, "refused: %s %jd\n", reason, (intmax_t)json_integer_value(count));
+}
+
+/* A guest */
+
+static void print_agent_status(const json_t *status, FILE *out)
+{
+	const json_t *item;
+	char size[32];
+	size_t i;
+
+	fprintf(out, "sivshmem-agent: vm %s, trust domain %s, module %s, host %s\n",
+		text(status, "vm"), text(status, "trust_domain"), yes_no(status, "module"),
+		text(status, "host"));
+	json_array_foreach(json_object_get(status, "services"), i, item) {
+		fprintf(out, "service %s: %s, %jd listeners, %s", text(item, "name"),
+			text(item, "state"), number(item, "listeners"), text(item, "spiffe_id"));
+		if (json_object_get(item, "reason"))
+			fprintf(out, ", %s", text(item, "reason"));
+		fputc('\n', out);
+	}
+	json_array_foreach(json_object_get(status, "links"), i, item) {
+		fprintf(out, "link %s: %s, %s, peer %s, epoch %jd, %s\n", text(item, "name"),
+			text(item, "kind"),
+			json_is_true(json_object_get(item, "up")) ? "up" : "down",
+			text(item, "peer_vm"), number(item, "epoch"),
+			size_text(number(item, "size"), size));
+	}
+	fprintf(out, "connects: %jd made, %jd accepted, %jd refused, %jd on their way\n",
+		number(status, "connected"), number(status, "accepted"), number(status, "refused"),
+		number(status, "sessions"));
+}
+
+void print_status(const json_t *status, FILE *out)
+{
+	if (strcmp(text(status, "role"), "host") == 0)
+		print_host_status(status, out);
+	else
+		print_agent_status(status, out);
+}
+
+/* Channels */
+
+static void print_host_channel(const json_t *channel, FILE *out)
+{
+	const json_t *client = json_object_get(channel, "client");
+	const json_t *server = json_object_get(channel, "server");
+	char to_server[32], to_client[32];
+
+	fprintf(out, "%s slot %jd: %s/%s -> %s/%s, %s, %s + %s, %jd s\n", text(channel, "link"),
+		number(channel, "slot"), text(client, "vm"), text(client, "service"),
+		text(server, "vm"), text(server, "service"), text(channel, "state"),
+		size_text(number(channel, "to_server_bytes"), to_server),
+		size_text(number(channel, "to_client_bytes"), to_client),
+		number(channel, "age_ms") / 1000);
+}
+
+static void print_agent_channel(const json_t *channel, FILE *out)
+{
+	bool server = strcmp(text(channel, "role"), "server") == 0;
+
+	fprintf(out, "%s slot %jd: %s %s %s/%s, %s, uid %jd, sent %jd, received %jd\n",
+		text(channel, "link"), number(channel, "slot"), text(channel, "service"),
+		server ? "<-" : "->", text(channel, "peer_vm"), text(channel, "peer_service"),
+		text(channel, "state"), number(channel, "uid"), number(channel, "tx_bytes"),
+		number(channel, "rx_bytes"));
+}
+
+void print_channels(const json_t *reply, FILE *out)
+{
+	const json_t *channels = json_object_get(reply, "channels"), *channel;
+	size_t i;
+
+	json_array_foreach(channels, i, channel) {
+		if (json_object_get(channel, "client"))
+			print_host_channel(channel, out);
+		else
+			print_agent_channel(channel, out);
+	}
+	if (!json_array_size(channels))
+		fputs("no channels\n", out);
+}
+
+void print_explain(const json_t *reply, FILE *out)
+{
+	bool refused = strcmp(text(reply, "verdict"), "refused") == 0;
+
+	fprintf(out, "%s -> %s: %s", text(reply, "from"), text(reply, "to"), text(reply, "verdict"));
+	if (refused)
+		fprintf(out, " (%s, %s)", text(reply, "reason"), text(reply, "errno"));
+	fprintf(out, "\n    %s\n", text(reply, "text"));
+}

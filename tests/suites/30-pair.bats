@@ -1,0 +1,81 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Two VMs, every real part in place: switch, hostd, agents, TLS, policy. What the family promises
+# between them, and that nothing is left behind on any of the three sides.
+
+load ../vm/vm
+source "$VM_TOP/tests/vm/siv.bash"
+
+URL=siv://adas/check
+
+setup_file()
+{
+	siv_host
+	vm_pair cockpit adas
+	siv_guest cockpit
+	siv_guest adas
+	vm_job adas server siv-check serve siv:///check
+	vm_job_await_line adas server listening
+}
+
+teardown_file() { siv_teardown_file; }
+
+check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
+
+@test "each side is told the authenticated peer" {
+	run check names
+	assert_success
+	assert_output --partial spiffe://car.example/vm/adas/service/check
+}
+
+@test "an empty VM resolves to the one that policy knows" {
+	vm_run cockpit siv-check run siv:///check names
+}
+
+@test "256 MiB each way at once in odd sizes arrive unchanged" { check duplex 256; }
+@test "64 connections at once each carry their own bytes" { check many 64; }
+@test "what was sent before close is read before the end" { check data-before-eof; }
+@test "half a close ends one direction and leaves the other" { check half-close; }
+@test "a peer that does not read any more gives EPIPE and SIGPIPE" { check peer-shut-rd; }
+@test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
+@test "a reader that stops blocks the writer, and both go on" { check stalled-reader; }
+@test "many waiters on one socket get every byte once" { check many-waiters; }
+@test "edge-triggered epoll loses no wake-up in a minute under load" { check epoll-edge 60; }
+@test "poll, FIONREAD, SIOCOUTQ and MSG_PEEK agree" { check poll-bits; }
+@test "vectors of odd pieces, MSG_WAITALL and MSG_TRUNC" { check vectors; }
+@test "a bad pointer loses nothing and sends nothing twice" { check efault; }
+@test "a non-blocking connect is reported by poll" { check connect-nonblock; }
+@test "a signal interrupts connect, and asking again completes it" { check connect-signal; }
+@test "a connect that is abandoned leaves nothing behind" { check connect-abandon; }
+@test "a connection survives fork" { check fork; }
+
+@test "connects inside one VM take the same policy" {
+	vm_run adas -u fusion siv-check run siv://adas/check duplex 4
+	vm_run adas -u redis siv-check run siv://adas/check refused 13
+}
+
+# What a leak would show in: channels and their memory, descriptors of all daemons, sockets.
+resources()
+{
+	local pid
+
+	siv_ctl --json channels | jq -c '.channels | length'
+	for pid in $(host_job_pid hostd) $("$SIV_BIN/siv-switchctl" --run-dir "$VM_RUN/run" pid 2>/dev/null); do
+		ls "/proc/$pid/fd" | wc -l
+	done
+	for vm in cockpit adas; do
+		vm_run "$vm" 'ls /proc/$(pidof sivshmem-agent)/fd | wc -l
+			awk "/^SIVSHMEM/ { print \$3 }" /proc/net/protocols'
+	done
+}
+
+@test "300 times connect and close leave nothing behind on any side" {
+	local before
+
+	check churn 20
+	before=$(resources)
+	check churn 300
+	assert_equal "$(resources)" "$before"
+	run siv_ctl status
+	assert_output --partial '0 channels, 0 of 64M used'
+}

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# sivshmem on top of the harness: hostd and its switch on the host, the module and the agent in the
+# guests. Sourced after vm.bash:
+#
+#   siv_host                # host.conf as below, unless the suite wrote its own to $SIV_HOST_CONF
+#   vm_pair cockpit adas
+#   siv_guest cockpit; siv_guest adas
+
+SIV_HOST_CONF=$VM_RUN/host.conf
+SIV_BIN=$VM_BUILD/bin
+SIV_AUDIT=$VM_RUN/state/audit.log
+SIV_READY_SECONDS=60
+
+# The policy of most suites: what cockpit's dashboard may do, and what its probe may not.
+siv_write_host_conf()
+{
+	mkdir -p "$VM_RUN/run" "$VM_RUN/state"
+	cat >"$SIV_HOST_CONF" <<-EOF
+		trust-domain = "car.example"
+		state = "$VM_RUN/state"
+		run = "$VM_RUN/run"
+		audit = "$SIV_AUDIT"
+		vm "cockpit" { services = {"dashboard", "probe"} }
+		vm "adas" { services = {"cache", "fusion", "check"} }
+		link "cockpit" "adas" { size = "64M" }
+		allow { from = "cockpit/dashboard"
+		        to = "adas/cache" }
+		allow { from = "cockpit/dashboard"
+		        to = "adas/check" }
+		allow { from = "adas/fusion"
+		        to = "adas/check" }
+	EOF
+}
+
+# Who is who in each guest: root and dash are the dashboard, nobody is the probe, mallory is nothing.
+siv_agent_conf() # NAME
+{
+	case $1 in
+	cockpit)
+		cat <<-EOF
+			service "dashboard" { user = "root" }
+			service "probe" { user = "nobody" }
+		EOF
+		;;
+	adas)
+		cat <<-EOF
+			service "cache" { user = "redis" }
+			service "check" { user = "root" }
+			service "fusion" { user = "fusion" }
+		EOF
+		;;
+	esac
+}
+
+# QEMU's options for a VM's links and control channel, as an operator gets them.
+vm_qemu_args() { "$SIV_BIN/sivctl" --config "$SIV_HOST_CONF" qemu-args "$1"; }
+
+siv_hostd_start()
+{
+	host_job hostd "$SIV_BIN/sivshmem-hostd" --config "$SIV_HOST_CONF" --log-level debug \
+		--ready-fd 1
+	host_job_await_line hostd . "$SIV_READY_SECONDS" >/dev/null
+}
+
+siv_host()
+{
+	[[ -e $SIV_HOST_CONF ]] || siv_write_host_conf
+	siv_hostd_start
+}
+
+# The switch outlives hostd on purpose; nothing of a suite outlives it.
+siv_host_stop()
+{
+	local pid
+
+	host_job_stop hostd || true
+	pid=$("$SIV_BIN/siv-switchctl" --run-dir "$VM_RUN/run" pid) || return 0
+	kill "$pid"
+}
+
+siv_agent_start() # NAME
+{
+	vm_job "$1" agent sivshmem-agent --config /etc/sivshmem/agent.conf --log-level debug \
+		--ready-fd 1
+	vm_job_await_line "$1" agent . "$SIV_READY_SECONDS" >/dev/null
+}
+
+# Loads the module and starts the agent, which is ready when its certificates are there.
+siv_guest() # NAME
+{
+	vm_run "$1" 'modprobe af_sivshmem && mkdir -p /etc/sivshmem /run/sivshmem'
+	siv_agent_conf "$1" | vm_run "$1" -i 'cat >/etc/sivshmem/agent.conf'
+	siv_agent_start "$1"
+}
+
+siv_ctl() { "$SIV_BIN/sivctl" --socket "$VM_RUN/run/hostd.sock" "$@"; }
+
+# teardown_file of suites with a host: as vm.bash's, and the daemons too.
+siv_teardown_file()
+{
+	local failed=0
+
+	vm_check_logs || failed=1
+	vm_stop_all || failed=1
+	siv_host_stop || failed=1
+	return "$failed"
+}
