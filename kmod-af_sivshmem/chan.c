@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
+#include <sivshmem/ring.h>
 
 #include "chan.h"
 #include "link.h"
@@ -237,11 +238,9 @@ int siv_chan_readable(struct siv_chan *chan, u64 *bytes)
 	if (READ_ONCE(chan->dead))
 		return -ECONNRESET;
 	tx = virt_load_acquire(&chan->theirs->tx_pos);
-	/* never back, and never more in flight than the ring holds */
-	if (tx - chan->rx_seen > chan->rx_pos + chan->rx_size - chan->rx_seen)
+	if (!siv_ring_readable(tx, chan->rx_seen, chan->rx_pos, chan->rx_size, bytes))
 		return -EPROTO;
 	chan->rx_seen = tx;
-	*bytes = tx - chan->rx_pos;
 	return 0;
 }
 
@@ -254,18 +253,10 @@ int siv_chan_writable(struct siv_chan *chan, u64 *bytes)
 	if (READ_ONCE(chan->dead))
 		return -ECONNRESET;
 	rx = virt_load_acquire(&chan->theirs->rx_pos);
-	/* never back, and never past what was written */
-	if (rx - chan->tx_seen > chan->tx_pos - chan->tx_seen)
+	if (!siv_ring_writable(rx, chan->tx_seen, chan->tx_pos, chan->tx_size, bytes))
 		return -EPROTO;
 	chan->tx_seen = rx;
-	*bytes = chan->tx_size - (chan->tx_pos - rx);
 	return 0;
-}
-
-/* Did the step from @old to @new pass @wake, that is old < wake <= new? Positions wrap. */
-static bool passed(u64 old, u64 new, u64 wake)
-{
-	return wake - old - 1 < new - old;
 }
 
 /* @bytes more were written. Under tx_lock, not dead. */
@@ -277,7 +268,7 @@ void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes)
 	WRITE_ONCE(chan->tx_pos, new);
 	virt_store_release(&chan->own->tx_pos, new);
 	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
-	if (passed(old, new, READ_ONCE(chan->theirs->wake_data)))
+	if (siv_ring_passed(old, new, READ_ONCE(chan->theirs->wake_data)))
 		siv_link_notify(chan->link, chan->slot);
 }
 
@@ -290,7 +281,7 @@ void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes)
 	WRITE_ONCE(chan->rx_pos, new);
 	virt_store_release(&chan->own->rx_pos, new);
 	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
-	if (passed(old, new, READ_ONCE(chan->theirs->wake_space)))
+	if (siv_ring_passed(old, new, READ_ONCE(chan->theirs->wake_space)))
 		siv_link_notify(chan->link, chan->slot);
 }
 
@@ -331,9 +322,9 @@ static bool chan_arm(struct siv_chan *chan, u64 *word, u64 *shared, const u64 *t
 		return true;
 	for (;;) {
 		pos = virt_load_acquire(theirs);
-		if ((s64)(pos - want) >= 0)
+		if (siv_ring_reached(pos, want))
 			return true;
-		if ((s64)(*word - pos) > 0 && (s64)(*word - want) <= 0)
+		if (siv_ring_armed(*word, pos, want))
 			return false;
 		*word = want;
 		WRITE_ONCE(*shared, want);

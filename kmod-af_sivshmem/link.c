@@ -21,6 +21,7 @@
 #include <linux/nospec.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
+#include <sivshmem/ring.h>
 
 #include "chan.h"
 #include "link.h"
@@ -325,7 +326,7 @@ void siv_link_notify(struct siv_link *link, u32 slot)
 	if (!link->up)
 		goto unlock;
 	seen = &siv_link_page(link, !link->end)->event_seen;
-	if (link->event_last[slot] && (s64)(READ_ONCE(*seen) - link->event_last[slot]) < 0)
+	if (!siv_ring_reached(READ_ONCE(*seen), link->event_last[slot]))
 		goto unlock;
 	ring = link->mem + SIV_EVENT_RING(link->end);
 	WRITE_ONCE(ring[link->event_pos % SIV_LINK_SLOTS], slot);
@@ -361,16 +362,17 @@ static enum next link_next_event(struct siv_link *link, u32 *slot)
 	enum next next = NEXT_NONE;
 	unsigned long flags;
 	const u32 *ring;
+	bool possible;
 	u64 pos, todo;
 
 	spin_lock_irqsave(&link->drain_lock, flags);
 	if (!link->up)
 		goto unlock;
 	pos = virt_load_acquire(&siv_link_page(link, !link->end)->event_pos);
-	todo = pos - link->event_seen;
+	possible = siv_events_pending(pos, link->event_seen, SIV_LINK_SLOTS, &todo);
 	if (!todo)
 		goto unlock;
-	if (todo > SIV_LINK_SLOTS) {
+	if (!possible) {
 		link->bad_events++;
 		link->event_seen = pos;
 		next = NEXT_ALL;

@@ -122,7 +122,8 @@ static int pci_map_memory(struct pci_dev *pdev, struct siv_link *link)
 	link->mem = memremap(start, link->mem_size, MEMREMAP_WB);
 	if (!link->mem)
 		return -ENOMEM;
-	if (!pat_pfn_immune_to_uc_mtrr(PHYS_PFN(start)) || start < SZ_4G) {
+	/* true: the memory type that the mapping got, against what was asked, is an uncached one */
+	if (pat_pfn_immune_to_uc_mtrr(PHYS_PFN(start))) {
 		memunmap(link->mem);
 		return dev_err_probe(&pdev->dev, -EINVAL,
 				     "BAR2 at %pa is uncached: put the device behind a bridge with pref64-reserve, as `sivctl qemu-args` prints\n",

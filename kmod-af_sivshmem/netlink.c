@@ -80,12 +80,15 @@ void siv_agent_hint(void)
 		queue_delayed_work(siv_wq, &hint_work, HZ / 10); /* no memory just now */
 }
 
+/* beyond the 15 bits that a policy has room for */
+static const struct netlink_range_validation ivposition_range = { .max = U16_MAX };
+
 static const struct nla_policy link_policy[SIV_LINK_A_MAX + 1] = {
 	[SIV_LINK_A_ID] = { .type = NLA_U32 },
 	[SIV_LINK_A_SIZE] = { .type = NLA_U64 },
 	[SIV_LINK_A_END] = NLA_POLICY_MAX(NLA_U32, 1),
 	[SIV_LINK_A_PEER_VM] = { .type = NLA_NUL_STRING, .len = SIV_VM_LEN - 1 },
-	[SIV_LINK_A_PEER_IVPOSITION] = NLA_POLICY_MAX(NLA_U32, U16_MAX),
+	[SIV_LINK_A_PEER_IVPOSITION] = NLA_POLICY_FULL_RANGE(NLA_U32, &ivposition_range),
 	[SIV_LINK_A_EPOCH] = { .type = NLA_U32 },
 	[SIV_LINK_A_TIMEOUT_MS] = { .type = NLA_U32 },
 };

@@ -6,3 +6,5 @@ GENL_CFLAGS = $(shell pkg-config --cflags libnl-genl-3.0)
 GENL_LIBS = $(shell pkg-config --libs libnl-genl-3.0)
 $(eval $(call program,siv-grantd,tests/guest/siv-grantd.c,$(GENL_CFLAGS),$(GENL_LIBS)))
 GUEST_BIN += build/bin/siv-check build/bin/siv-grantd
+$(eval $(call program,siv-peek,tests/guest/siv-peek.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
+GUEST_BIN += build/bin/siv-peek

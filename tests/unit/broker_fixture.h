@@ -45,7 +45,8 @@ struct fx_link {
 	struct fixture *fx;
 	unsigned int index;
 	uint32_t epoch;
-	bool hold_bumps; /* bump() is not answered before fx_answer_bump() */
+	bool hold_bumps; /* bump() is not answered before fx_answer_bump(), else by fx_run() */
+	bool bump_asked;
 	unsigned int n_bumps, n_scrubs;
 	int scrub_error;
 	uint8_t *memory;

@@ -59,7 +59,7 @@ siv_hostd_start()
 {
 	host_job hostd "$SIV_BIN/sivshmem-hostd" --config "$SIV_HOST_CONF" --log-level debug \
 		--ready-fd 1
-	host_job_await_line hostd . "$SIV_READY_SECONDS" >/dev/null
+	host_job_await_line hostd '^ready$' "$SIV_READY_SECONDS" >/dev/null
 }
 
 siv_host()
@@ -82,7 +82,7 @@ siv_agent_start() # NAME
 {
 	vm_job "$1" agent sivshmem-agent --config /etc/sivshmem/agent.conf --log-level debug \
 		--ready-fd 1
-	vm_job_await_line "$1" agent . "$SIV_READY_SECONDS" >/dev/null
+	vm_job_await_line "$1" agent '^ready$' "$SIV_READY_SECONDS" >/dev/null
 }
 
 # Loads the module and starts the agent, which is ready when its certificates are there.

@@ -687,6 +687,20 @@ static void case_ping(const char *arg)
 	close(fd);
 }
 
+/* Sends ARG there and back, prints "written", and holds the connection. */
+static void case_marker(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0);
+	char back[256];
+	size_t len = strlen(arg);
+
+	CHECK(len < sizeof(back));
+	write_all(fd, arg, len);
+	read_all(fd, back, len);
+	puts("written");
+	pause();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const char *arg);
@@ -716,6 +730,7 @@ static const struct {
 	{ "pass", case_pass },
 	{ "hold", case_hold },
 	{ "ping", case_ping },
+	{ "marker", case_marker },
 };
 
 void list_cases(void)

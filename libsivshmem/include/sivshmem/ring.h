@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Ring arithmetic, shared by the kernel module and userspace: which positions can be true, and when
+ * a peer is to be told. Pure functions of values that were read once; nothing here touches memory.
+ *
+ * Positions are free-running 64-bit byte counts and may wrap. All comparisons are of differences.
+ */
+#ifndef _SIVSHMEM_RING_H
+#define _SIVSHMEM_RING_H
+
+#include <linux/types.h>
+
+#ifndef __KERNEL__
+#include <stdbool.h>
+#endif
+
+/*
+ * The reader's view. @tx is what the writer claims to have written; @seen what it claimed before,
+ * @pos what was read, @size the ring's bytes: all three private, with 0 <= seen - pos <= size.
+ * True, and @bytes can be read, unless the claim is impossible: it went back, or has more in flight
+ * than the ring holds.
+ */
+static inline bool siv_ring_readable(__u64 tx, __u64 seen, __u64 pos, __u64 size, __u64 *bytes)
+{
+	if (tx - seen > pos + size - seen)
+		return false;
+	*bytes = tx - pos;
+	return true;
+}
+
+/*
+ * The writer's view. @rx is what the reader claims to have read; @seen what it claimed before, @pos
+ * what was written, @size the ring's bytes: all three private, with 0 <= pos - seen <= size. True,
+ * and @bytes can be written, unless the claim is impossible: it went back, or past what was written.
+ */
+static inline bool siv_ring_writable(__u64 rx, __u64 seen, __u64 pos, __u64 size, __u64 *bytes)
+{
+	if (rx - seen > pos - seen)
+		return false;
+	*bytes = size - (pos - rx);
+	return true;
+}
+
+/* Did the step from @old to @new pass the wake word @wake, that is old < wake <= new? */
+static inline bool siv_ring_passed(__u64 old, __u64 new_pos, __u64 wake)
+{
+	return wake - old - 1 < new_pos - old;
+}
+
+/* Has @pos come to @want, or gone beyond? */
+static inline bool siv_ring_reached(__u64 pos, __u64 want)
+{
+	return (__s64)(pos - want) >= 0;
+}
+
+/* Will a wake word of @word, with the peer at @pos, tell in time for who waits for @want? */
+static inline bool siv_ring_armed(__u64 word, __u64 pos, __u64 want)
+{
+	return !siv_ring_reached(pos, word) && siv_ring_reached(want, word);
+}
+
+/*
+ * The consumer's view of an event ring of @slots entries: how many to take, when the producer claims
+ * @pos and @seen were taken. False if the claim is beyond the capacity.
+ */
+static inline bool siv_events_pending(__u64 pos, __u64 seen, __u64 slots, __u64 *entries)
+{
+	*entries = pos - seen;
+	return *entries <= slots;
+}
+
+#endif

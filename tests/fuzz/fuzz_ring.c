@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * A reader and a writer of one ring, each against a peer whose words are the fuzzer's. However they
+ * lie, no side may ever be told that it can move more than the ring holds, or touch a byte outside
+ * of it: the copies here go to real memory under ASan.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sivshmem/ring.h>
+
+#define SIZE 64u
+
+struct side {
+	uint64_t pos, seen;
+};
+
+static uint8_t scratch[SIZE];
+
+/* As siv_chan_copy_in() and siv_chan_copy_out() address the data area. */
+static void move(uint8_t *ring, uint64_t pos, uint64_t len)
+{
+	uint64_t at = pos & (SIZE - 1), first = len < SIZE - at ? len : SIZE - at;
+
+	memcpy(scratch, ring + at, first);
+	memcpy(scratch + first, ring, len - first);
+}
+
+static void step(struct side *s, uint8_t *ring, uint64_t claim, uint8_t want, int reader)
+{
+	__u64 bytes = 0;
+	uint64_t n;
+	int ok = reader ? siv_ring_readable(claim, s->seen, s->pos, SIZE, &bytes) :
+			  siv_ring_writable(claim, s->seen, s->pos, SIZE, &bytes);
+
+	if (!ok)
+		return; /* the channel would be reset */
+	if (bytes > SIZE)
+		abort();
+	s->seen = claim;
+	n = want < bytes ? want : bytes;
+	move(ring, s->pos, n);
+	s->pos += n;
+	/* what is kept privately still fits together */
+	if (reader ? s->seen - s->pos > SIZE : s->pos - s->seen > SIZE)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	uint8_t *ring = malloc(SIZE);
+	struct side reader, writer;
+	uint64_t start, claim;
+
+	if (!ring || len < sizeof(start)) {
+		free(ring);
+		return 0;
+	}
+	memset(ring, 0, SIZE);
+	memcpy(&start, data, sizeof(start));
+	reader = writer = (struct side){ start, start };
+	/* a claim is a small step from where that side is, or anything at all */
+	for (size_t i = sizeof(start); i + 10 <= len; i += 10) {
+		struct side *s = data[i] & 1 ? &reader : &writer;
+
+		memcpy(&claim, data + i + 2, sizeof(claim));
+		if (data[i] & 2)
+			claim = s->seen + (claim & 127) - 16;
+		step(s, ring, claim, data[i + 1], data[i] & 1);
+	}
+	free(ring);
+	return 0;
+}
