@@ -110,7 +110,7 @@ endef
 # --- what each folder builds ----------------------------------------------------------------------
 ifneq ($(wildcard $(CACHE)/setup.mk),)
 ifneq ($(NEEDS_SETUP),)
-FRAGMENTS := libsivshmem handshake-agent preload examples tests tests/vm tests/guest
+FRAGMENTS := libsivshmem handshake-agent preload examples bench tests tests/vm tests/guest
 include $(wildcard $(FRAGMENTS:%=%/build.mk))
 include scripts/modules.mk
 endif
@@ -119,8 +119,9 @@ endif
 # what tests/run and the suites use on this machine
 HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
-.PHONY: help setup all modules guest check check-unit check-fuzz check-vm check-debug debug-kernel \
-	vm-shell format clean distclean
+
+.PHONY: demo help setup all modules guest check check-unit check-fuzz check-vm check-debug debug-kernel \
+	vm-shell bench format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -155,8 +156,14 @@ check-debug: all debug-kernel ## one-VM suites (*-local*) on a kernel with KASAN
 debug-kernel: ## build that kernel (once; about 16 minutes on two cores)
 	$(Q)scripts/debug-kernel
 
+demo: all guest ## two VMs, stock redis in each, over an authenticated channel; about a minute
+	$(Q)scripts/demo
+
 vm-shell: all guest ## a shell in one VM of a running pair; VM=adas for the other
 	$(Q)tests/vm/shell $(VM)
+
+bench: all guest ## measure sockets between two VMs against TCP and a bare ring; docs/bench.md
+	$(Q)bench/run
 
 format: ## format all C sources in place
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i

@@ -81,7 +81,7 @@ void siv_agent_hint(void)
 }
 
 /* beyond the 15 bits that a policy has room for */
-static const struct netlink_range_validation ivposition_range = { .max = U16_MAX };
+static struct netlink_range_validation ivposition_range = { .max = U16_MAX };
 
 static const struct nla_policy link_policy[SIV_LINK_A_MAX + 1] = {
 	[SIV_LINK_A_ID] = { .type = NLA_U32 },

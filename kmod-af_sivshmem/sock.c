@@ -150,6 +150,7 @@ static int siv_create(struct net *net, struct socket *sock, int protocol, int ke
 		return -ESOCKTNOSUPPORT;
 	sock->ops = &siv_ops;
 	sock->state = SS_UNCONNECTED;
+	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
 	return sock_new(net, sock, sock->type, kern) ? 0 : -ENOMEM;
 }
 
@@ -415,6 +416,7 @@ static int siv_accept(struct socket *sock, struct socket *newsock, SIV_ACCEPT_AR
 	sock_graft(newsk, newsock);
 	siv_sock_graft(newsk, chan);
 	newsock->ops = &siv_ops;
+	set_bit(SOCK_CUSTOM_SOCKOPT, &newsock->flags);
 	newsock->state = SS_CONNECTED;
 	release_sock(newsk);
 	return 0;

@@ -181,11 +181,30 @@ static int ring_size_set(struct sock *sk, int name, sockptr_t val, unsigned int 
 	return 0;
 }
 
+/* The core refuses SO_REUSEPORT for families other than inet; see listener_fits(). */
+static int reuseport_set(struct sock *sk, sockptr_t val, unsigned int len)
+{
+	int on;
+
+	if (len < sizeof(on))
+		return -EINVAL;
+	if (copy_from_sockptr(&on, val, sizeof(on)))
+		return -EFAULT;
+	lock_sock(sk);
+	sk->sk_reuseport = !!on;
+	release_sock(sk);
+	return 0;
+}
+
+/* SOL_SOCKET comes here too: see SOCK_CUSTOM_SOCKOPT in sock.c. */
 int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
 {
 	struct sock *sk = sock->sk;
 	int err = -ENOPROTOOPT, i, v;
 
+	if (level == SOL_SOCKET)
+		return name == SO_REUSEPORT ? reuseport_set(sk, val, len) :
+					      sock_setsockopt(sock, level, name, val, len);
 	lock_sock(sk);
 	if (level != SOL_SIVSHMEM) {
 		i = stream_opt(siv_sk(sk), level, name);
@@ -245,7 +264,10 @@ int siv_getsockopt(struct socket *sock, int level, int name, char __user *val, i
 
 	if (level != SOL_SIVSHMEM) {
 		i = stream_opt(ss, level, name);
-		return i < 0 ? i : opt_put(&ss->tcp_opts[i], sizeof(int), val, len);
+		if (i < 0)
+			return i;
+		n = ss->tcp_opts[i]; /* usercopy does not copy out of the socket itself */
+		return opt_put(&n, sizeof(n), val, len);
 	}
 	switch (name) {
 	case SIVSHMEM_PEER:

@@ -327,7 +327,7 @@ static void host_lost(void *ctx)
 {
 	struct agent *a = ctx;
 
-	log_warning("control: the host is gone: open channels go on, new connects fail until it is back");
+	log_warning("control: the host is gone: open channels go on, new connects fail");
 	agent_session_host_lost(a);
 	agent_enrol_host_lost(a);
 }

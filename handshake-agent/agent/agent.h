@@ -31,7 +31,7 @@
 
 #define AGENT_SESSIONS_MAX 1024u /* connects and accepts under way */
 #define AGENT_INCOMING_MAX 512u  /* of which accepts */
-#define AGENT_LINKS_MAX    (SIVP_LINKS_MAX + 1) /* the local link is two for the kernel, one for the host */
+#define AGENT_LINKS_MAX    (SIVP_LINKS_MAX + 1) /* the local link is two for the kernel */
 #define AGENT_CLOSED_MAX   65536u /* closed channels to be told when the host is back */
 #define AGENT_LISTENERS_MAX 4096u /* listeners known to the agent, for the host's status */
 #define AGENT_AUDIT_BURST  64u   /* refusals reported at once ... */
@@ -140,7 +140,7 @@ struct agent {
 	uint64_t connected, accepted, refused;
 };
 
-/* @kernel and @fd are taken over, also on failure. @port: @fd is a virtio-serial port. 0 or -errno. */
+/* Takes @kernel and @fd over, also on failure. @port: @fd is a virtio-serial port. 0 or -errno. */
 int agent_start(struct agent *agent, struct loop *loop, const struct agent_config *config,
 		struct kernel *kernel, int fd, bool port);
 /* Ends everything; @agent's own memory is the caller's. */
@@ -192,7 +192,8 @@ void agent_enrol_exit(struct agent *agent);
 void agent_enrol_start(struct agent *agent, bool renewed);
 void agent_enrol_host_lost(struct agent *agent);
 bool agent_enrol_cert(struct agent *agent, const struct sivp_msg *msg);
-bool agent_enrol_reject(struct agent *agent, const struct sivp_msg *msg); /* false: no CSR's session */
+/* False: its session is no CSR's. */
+bool agent_enrol_reject(struct agent *agent, const struct sivp_msg *msg);
 bool agent_enrol_settled(const struct agent *agent);
 struct identity *agent_enrol_identity(struct agent *agent, const struct agent_service *service);
 

@@ -94,8 +94,8 @@ static bool read_user(const struct reader *r, cfg_t *sec, struct agent_service *
 		return true;
 	pw = getpwnam(user);
 	if (!pw) {
-		log_error("%s:%d: service \"%s\": user: no user \"%s\": create it, or give its number",
-			  r->config->path, line_of(r, sec, "user"), s->name, user);
+		log_error("%s:%d: service \"%s\": user: no user \"%s\": create it, or give its "
+			  "number", r->config->path, line_of(r, sec, "user"), s->name, user);
 		return false;
 	}
 	s->uid = pw->pw_uid;
@@ -114,8 +114,8 @@ static bool read_group(const struct reader *r, cfg_t *sec, struct agent_service 
 		return true;
 	gr = getgrnam(group);
 	if (!gr) {
-		log_error("%s:%d: service \"%s\": group: no group \"%s\": create it, or give its number",
-			  r->config->path, line_of(r, sec, "group"), s->name, group);
+		log_error("%s:%d: service \"%s\": group: no group \"%s\": create it, or give its "
+			  "number", r->config->path, line_of(r, sec, "group"), s->name, group);
 		return false;
 	}
 	s->gid = gr->gr_gid;
@@ -195,8 +195,10 @@ static bool read_services(const struct reader *r)
 	struct agent_config *c = r->config;
 	unsigned int n = cfg_size(cfg, "service");
 
-	if (!n || n > AGENT_SERVICES_MAX) {
-		log_error("%s: service: %u of them: have 1 to %u", c->path, n, AGENT_SERVICES_MAX);
+	if (!n)
+		return true; /* nobody may do anything: a VM that is being set up */
+	if (n > AGENT_SERVICES_MAX) {
+		log_error("%s: service: %u of them: have at most %u", c->path, n, AGENT_SERVICES_MAX);
 		return false;
 	}
 	c->services = calloc(n, sizeof(*c->services));

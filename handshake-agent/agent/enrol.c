@@ -89,7 +89,7 @@ static void renew_due(struct loop_timer *timer)
 
 int agent_enrol_init(struct agent *a)
 {
-	a->identities = calloc(a->config->nr_services, sizeof(*a->identities));
+	a->identities = calloc(a->config->nr_services + 1, sizeof(*a->identities)); /* never empty */
 	if (!a->identities)
 		return -ENOMEM;
 	for (size_t n = 0; n < a->config->nr_services; n++) {
@@ -238,9 +238,9 @@ bool agent_enrol_reject(struct agent *a, const struct sivp_msg *m)
 
 	if (!i)
 		return false;
-	log_error("service %s: the host gives no certificate: %s%s%s", i->service->name,
-		  sivp_reason_name(sivp_u32(m, SIVP_A_REASON)), sivp_has(m, SIVP_A_TEXT) ? ": " : "",
-		  sivp_str(m, SIVP_A_TEXT));
+	log_error("service %s: the host gives no certificate: %s: list the service in this VM's "
+		  "section of host.conf, or take it out of agent.conf", i->service->name,
+		  sivp_reason_name(sivp_u32(m, SIVP_A_REASON)));
 	refused(i, sivp_u32(m, SIVP_A_REASON));
 	return true;
 }

@@ -158,7 +158,8 @@ static void host_event(struct stream *stream, unsigned int what)
 		while (host_step(h))
 			;
 	if (what & STREAM_CLOSED && stream_is_open(stream)) {
-		log_error("control: closed: %s", stream->error ? strerror(stream->error) : "end of file");
+		log_error("control: closed: %s",
+			  stream->error ? strerror(stream->error) : "end of file");
 		host_detach(h);
 		host_reset(h);
 	}

@@ -231,7 +231,7 @@ void agent_links_from_host(struct agent *a, const struct sivp_msg *m)
 		}
 	}
 	if (!known) {
-		log_warning("control: the host named a link with IVPosition %u, which this VM has not",
+		log_warning("control: the host named a link with IVPosition %u, which is not here",
 			    ivposition);
 		send_ack(a, ivposition, sivp_u32(m, SIVP_A_EPOCH), false, ENODEV);
 	}

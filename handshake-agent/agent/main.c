@@ -32,11 +32,13 @@ enum { OPT_READY_FD = 256, OPT_LOG_LEVEL, OPT_CHECK };
 
 static const struct argp_option options[] = {
 	{ "config", 'c', "FILE", 0, "configuration (" AGENT_CONFIG ")", 0 },
-	{ "check-config", OPT_CHECK, NULL, 0, "say whether the configuration is good, and do nothing", 0 },
-	{ "standalone", 's', NULL, 0, "no host: only this machine's services, with a CA of their own", 0 },
+	{ "check-config", OPT_CHECK, NULL, 0,
+	  "say whether the configuration is good, and do nothing", 0 },
+	{ "standalone", 's', NULL, 0,
+	  "no host: only this machine's services, with a CA of their own", 0 },
 	{ "log-level", OPT_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug", 0 },
 	{ "ready-fd", OPT_READY_FD, "N", 0,
-	  "write a line to descriptor N, and close it, once processes can connect", 0 },
+	  "write a line to descriptor N once processes can connect", 0 },
 	{ 0 },
 };
 
@@ -64,7 +66,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_LOG_LEVEL:
 		if (!log_level_parse(arg, &a->level))
-			argp_error(state, "--log-level: \"%s\": one of error, warning, info, debug", arg);
+			argp_error(state, "--log-level: \"%s\": error, warning, info or debug", arg);
 		return 0;
 	case OPT_READY_FD:
 		a->ready_fd = strtol(arg, &end, 10);
@@ -94,7 +96,8 @@ static void ready(struct agent *agent)
 		return;
 	if (write(args.ready_fd, line, sizeof(line) - 1) < 0)
 		log_warning("--ready-fd: %s", strerror(errno));
-	close(args.ready_fd);
+	if (args.ready_fd > STDERR_FILENO)
+		close(args.ready_fd);
 	args.ready_fd = -1;
 }
 
@@ -126,7 +129,7 @@ static int drop_capabilities(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 }
 
-/* Keys live in this memory: no core dumps, no ptrace by others of this uid, no swap where possible. */
+/* Keys live in this memory: no core dumps, no ptrace by the same uid, no swap where possible. */
 static void protect_memory(void)
 {
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))

@@ -142,6 +142,8 @@ static void complete(struct nl_kernel *k, int err)
 		k->kernel.present(k->kernel.ctx, false, 0);
 	else if (q->done)
 		q->done(k->kernel.ctx, q->tag, err, &r->answer);
+	else if (err == -ENOENT || err == -EPROTONOSUPPORT)
+		log_debug("kernel: %s: process, channel or module are gone", kernel_cmd_name(q->cmd));
 	else if (err)
 		log_warning("kernel: %s: %s", kernel_cmd_name(q->cmd), strerror(-err));
 	free(r);

@@ -45,8 +45,8 @@ static struct policy *make_policy(const struct agent_config *c)
 
 		err = policy_add_allow(p, vm, a->from, vm, a->to, a->line);
 		if (err == -EEXIST) {
-			log_warning("%s:%d: allow: \"%s\" to \"%s\" is there already", c->path, a->line,
-				    a->from, a->to);
+			log_warning("%s:%d: allow: \"%s\" to \"%s\" is there already", c->path,
+				    a->line, a->from, a->to);
 			err = 0;
 		}
 		if (err < 0)

@@ -2,13 +2,13 @@
 /*
  * Which pages and slots of a link are whose.
  *
- *          alloc_take()             one CLOSED               the other              alloc_release()
- *   free ---------------> granted -----------> closing -----------------> dirty ------------------> free
- *        alloc_claim()                          (also straight to dirty, see alloc_close())
+ *         alloc_take()            one CLOSED           the other          alloc_release()
+ *   free --------------> granted -----------> closing ----------> dirty ----------------> free
+ *         alloc_claim()
  *
- * Pages leave "granted" only because both kernels have said that they will not touch them again, and
- * "dirty" only because somebody has zeroed them. There is no timer here and none may be added: pages
- * whose state is not known stay quarantined.
+ * Pages leave "granted" only because both kernels have said that they will not touch them again,
+ * and "dirty" only because somebody has zeroed them. There is no timer here and none may be added:
+ * pages whose state is not known stay quarantined.
  *
  * An extent is the caller's memory (part of its channel); the allocator holds pointers to it from
  * alloc_take() or alloc_claim() until alloc_release().

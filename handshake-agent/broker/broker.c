@@ -92,8 +92,8 @@ void broker_free(struct broker *broker)
 }
 
 /*
- * Does what vm_doom() has marked, until nothing is marked any more: each turn takes a VM's stream or
- * all its sessions away, so it ends.
+ * Does what vm_doom() has marked, until nothing is marked any more: each turn takes a VM's stream
+ * or all its sessions away, so it ends.
  */
 void broker_settle(struct broker *broker)
 {

@@ -32,7 +32,7 @@
 #define BROKER_SESSION_BYTES     (256u * 1024) /* TLS bytes of a session, both directions */
 #define BROKER_SESSION_RECORDS   256u          /* TLS messages of a session, both directions */
 #define BROKER_HANDSHAKE_MS      10000u        /* from OPEN to the first GRANT */
-#define BROKER_QUEUE_BYTES       (1u << 20)    /* queued towards a VM before its sessions are dropped */
+#define BROKER_QUEUE_BYTES       (1u << 20)    /* towards a VM, before its sessions are dropped */
 #define BROKER_QUEUE_RESERVE     (1u << 20)    /* beyond that, for what is not a session's */
 
 struct broker_limits {
@@ -51,8 +51,8 @@ struct broker_config {
 	struct audit *audit;
 	struct broker_limits limits;
 	/*
-	 * A stream that broker_add_vm_stream() took has ended, by whichever side: there may be a new
-	 * one. Called at the end of a round. NULL is allowed.
+	 * A stream that broker_add_vm_stream() took has ended, by whichever side: there may be a
+	 * new one. Called at the end of a round. NULL is allowed.
 	 */
 	void (*stream_ended)(void *arg, unsigned int vm);
 	void *arg;
@@ -93,8 +93,9 @@ struct broker_link_ops {
 };
 
 /*
- * The link's memory of @size bytes is there, in @epoch. A second time: the memory is another one, of
- * a new switch, and nobody holds it; whatever is still open lies in the old memory and is forgotten.
+ * The link's memory of @size bytes is there, in @epoch. A second time: the memory is another one,
+ * of a new switch, and nobody holds it; whatever is still open lies in the old memory and is
+ * forgotten.
  */
 void broker_link_start(struct broker *broker, unsigned int link, const struct broker_link_ops *ops,
 		       void *backend, uint64_t size, uint32_t epoch);

@@ -7,4 +7,17 @@ BROKER_LIBS := -lcrypto -ljansson
 
 BROKER_TEST_SOURCES := tests/unit/broker_fixture.c $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC)
 
-$(eval $(call unit,test_broker,tests/unit/test_broker.c $(BROKER_TEST_SOURCES),$(COMMON_CFLAGS),$(BROKER_LIBS)))
+$(eval $(call unit,test_broker,tests/unit/test_broker.c $(BROKER_TEST_SOURCES),\
+	$(COMMON_CFLAGS),$(BROKER_LIBS)))
+$(eval $(call unit,test_broker_restart,tests/unit/test_broker_restart.c $(BROKER_TEST_SOURCES),\
+	$(COMMON_CFLAGS),$(BROKER_LIBS)))
+$(eval $(call unit,test_policy,tests/unit/test_policy.c handshake-agent/broker/policy.c \
+	$(PROTO_SRC),$(COMMON_CFLAGS),))
+$(eval $(call unit,test_alloc,tests/unit/test_alloc.c handshake-agent/broker/alloc.c,\
+	$(COMMON_CFLAGS),))
+$(eval $(call unit,test_ca,tests/unit/test_ca.c \
+	$(addprefix handshake-agent/broker/,ca.c ca_file.c),$(COMMON_CFLAGS),-lcrypto))
+$(eval $(call unit,test_audit,tests/unit/test_audit.c handshake-agent/broker/audit.c \
+	handshake-agent/common/log.c $(PROTO_SRC),$(COMMON_CFLAGS),-ljansson))
+$(eval $(call fuzzer,fuzz_broker,tests/fuzz/fuzz_broker.c $(BROKER_SOURCES) $(COMMON_SOURCES) \
+	$(PROTO_SRC),$(COMMON_CFLAGS),$(BROKER_LIBS)))

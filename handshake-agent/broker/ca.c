@@ -188,11 +188,12 @@ static const char *authority_wrong(const struct ca *ca, int64_t now)
 {
 	if (X509_check_private_key(ca->cert, ca->key) != 1)
 		return "the key is not this certificate's";
-	/* 1: basicConstraints says CA. The other ways to be one are of the last century. */
+	/*
+	 * 1: basicConstraints says CA, and keyUsage, if it is there, keyCertSign. The other ways to
+	 * be one are of the last century.
+	 */
 	if (X509_check_ca(ca->cert) != 1)
 		return "this certificate may not issue others (basicConstraints, keyUsage)";
-	if (!(X509_get_key_usage(ca->cert) & KU_KEY_CERT_SIGN))
-		return "its keyUsage lacks keyCertSign";
 	if (!EVP_PKEY_is_a(ca->key, "EC") && !EVP_PKEY_is_a(ca->key, "ED25519"))
 		return "its key is neither EC nor Ed25519";
 	if (ca->not_after <= now)
@@ -318,7 +319,9 @@ static bool fill_leaf(struct ca *ca, X509 *cert, EVP_PKEY *key, const char *spif
 	       add_extension(cert, ca->cert, NID_key_usage, "critical,digitalSignature") &&
 	       add_extension(cert, ca->cert, NID_ext_key_usage, "serverAuth,clientAuth") &&
 	       add_extension(cert, ca->cert, NID_subject_key_identifier, "hash") &&
-	       add_extension(cert, ca->cert, NID_authority_key_identifier, "keyid") &&
+	       /* an authority that was supplied need not have a key identifier */
+	       (!X509_get0_subject_key_id(ca->cert) ||
+		add_extension(cert, ca->cert, NID_authority_key_identifier, "keyid")) &&
 	       add_san(cert, spiffe_id) && X509_sign(cert, ca->key, digest_for(ca->key));
 }
 

@@ -10,7 +10,8 @@
 
 /*
  * Reads a private key and a certificate, which may be in one file; the key's file must belong to us
- * or root and be closed to everybody else. 0; -ENOENT if @key_path is not there; else -1 with a text.
+ * or root and be closed to everybody else. 0; -ENOENT if @key_path is not there; else -1 with a
+ * text.
  */
 int ca_file_load(const char *key_path, const char *cert_path, EVP_PKEY **key, X509 **cert,
 		 char error[CA_ERROR_LEN]);

@@ -153,8 +153,8 @@ struct link *channel_message_link(struct vm *vm, const struct sivp_msg *msg, uns
 }
 
 /*
- * A kernel will not touch a channel again. One that nobody knows is ignored: the agent may have been
- * restarted, and say what its predecessor's silence has said already.
+ * A kernel will not touch a channel again. One that nobody knows is ignored: the agent may have
+ * been restarted, and say what its predecessor's silence has said already.
  */
 void channel_closed_message(struct vm *vm, const struct sivp_msg *msg)
 {

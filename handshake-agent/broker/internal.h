@@ -8,13 +8,13 @@
  *           └─ session   a connect on its way: two sides (client, server); ends with both
  *                        ATTACHED, from when on there is only the channel                 session.c
  *
- * Who frees what: a session is freed when neither side has anything to wait for; a channel when both
- * ends are closed and its pages were scrubbed. A session points to its channel, never the other way
- * round, so that a channel outlives any session.
+ * Who frees what: a session is freed when neither side has anything to wait for; a channel when
+ * both ends are closed and its pages were scrubbed. A session points to its channel, never the
+ * other way round, so that a channel outlives any session.
  *
- * Nothing here is freed while a message is being handled but sessions, by their last side. A VM that
- * must lose its stream or its sessions is only marked (vm_doom()), and broker_settle() does it at the
- * end of each call from outside.
+ * Nothing here is freed while a message is being handled but sessions, by their last side. A VM
+ * that must lose its stream or its sessions is only marked (vm_doom()), and broker_settle() does it
+ * at the end of each call from outside.
  */
 #ifndef SIVSHMEM_BROKER_INTERNAL_H
 #define SIVSHMEM_BROKER_INTERNAL_H
@@ -143,7 +143,7 @@ enum session_state {
 	SESSION_RELAY,    /* TLS and READY */
 	SESSION_SERVER,   /* waits for the server's ATTACHED */
 	SESSION_CLIENT,   /* waits for the client's ATTACHED */
-	SESSION_DEAD,     /* failed; waits for an ATTACHED that says whether an end has the channel */
+	SESSION_DEAD,     /* failed; waits for the ATTACHED of an end that was granted to */
 };
 
 struct session_side {

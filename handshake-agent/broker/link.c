@@ -2,10 +2,10 @@
 /*
  * Links: who is at their ends, in which epoch, and what the agents are told about that.
  *
- * An end is *joined* when the switch says that a QEMU holds it, and *seen* when that VM's HELLO lists
- * the IVPosition: then there is a kernel behind it. Both ends seen is a link that is up. An end that
- * is lost (its QEMU exited, its kernel is another) ends the epoch, if anything can have been open in
- * it. A grant needs both kernels' LINK_ACK for the present epoch.
+ * An end is *joined* when the switch says that a QEMU holds it, and *seen* when that VM's HELLO
+ * lists the IVPosition: then there is a kernel behind it. Both ends seen is a link that is up. An
+ * end that is lost (its QEMU exited, its kernel is another) ends the epoch, if anything can have
+ * been open in it. A grant needs both kernels' LINK_ACK for the present epoch.
  */
 #include <errno.h>
 #include <string.h>
@@ -36,8 +36,8 @@ void link_init_pair(struct link *link, struct broker *broker, unsigned int index
 }
 
 /*
- * Nobody keeps a local link's epoch while the broker is away, so it starts from the clock: later than
- * any that an earlier broker can have given, unless the VM reports channels of a later one.
+ * Nobody keeps a local link's epoch while the broker is away, so it starts from the clock: later
+ * than any that an earlier broker can have given, unless the VM reports channels of a later one.
  */
 void link_init_local(struct link *link, struct broker *broker, struct vm *vm)
 {
@@ -114,8 +114,8 @@ void link_bump(struct link *link, const char *why)
 }
 
 /*
- * The kernel behind an end is gone, or another: it will not touch any channel again. The epoch ends,
- * unless nothing can have been open in it or (@ended) it has ended already.
+ * The kernel behind an end is gone, or another: it will not touch any channel again. The epoch
+ * ends, unless nothing can have been open in it or (@ended) it has ended already.
  */
 static void link_end_lost(struct link *link, unsigned int end, const char *why, bool ended)
 {
@@ -242,8 +242,8 @@ static int scrub_gap(void *arg, uint64_t offset, uint64_t length)
 }
 
 /*
- * Only of a link that link_grantable() says may be granted on: both kernels have then left all older
- * epochs, so that nobody uses memory that no channel has.
+ * Only of a link that link_grantable() says may be granted on: both kernels have then left all
+ * older epochs, so that nobody uses memory that no channel has.
  */
 bool link_clean(struct link *link)
 {
@@ -301,7 +301,7 @@ void links_hello(struct vm *vm, bool reborn)
 	}
 }
 
-/* What the kernel had and its agent has not named, it has no more; CLOSED went to an earlier agent. */
+/* What the kernel had and its agent has not named is closed: an earlier agent was told so. */
 static void link_end_reported(struct link *link, unsigned int end)
 {
 	struct list *pos, *tmp;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The policy in memory: which VMs there are, which services each may hold, which pairs of VMs have a
- * link, and which service may connect to which. What is not allowed is refused.
+ * The policy in memory: which VMs there are, which services each may hold, which pairs of VMs have
+ * a link, and which service may connect to which. What is not allowed is refused.
  *
  * Built once by policy_add_*() from a configuration file (or, by sivshmem-agent --standalone, from
  * its own), then only read. Line numbers are those of the file that a rule came from, so that every

@@ -2,17 +2,17 @@
 /*
  * What a broker that was restarted makes of what the agents report.
  *
- * It has no journal: which channels are open, it knows from the guests alone, and either may lie. So
- * a link's state is rebuilt only where what both ends say fits together; where anything does not,
- * the whole link is reset, which is always safe: epoch + 1, and no grant before both kernels have
- * acknowledged that. What fits together is:
+ * It has no journal: which channels are open, it knows from the guests alone, and either may lie.
+ * So a link's state is rebuilt only where what both ends say fits together; where anything does
+ * not, the whole link is reset, which is always safe: epoch + 1, and no grant before both kernels
+ * have acknowledged that. What fits together is:
  *
- *   - each end has named at least one channel of the present epoch, open or closed. That proves that
- *     its kernel is the one of this epoch and was not booted anew while nobody looked;
+ *   - each end has named at least one channel of the present epoch, open or closed. That proves
+ *     that its kernel is the one of this epoch and was not booted anew while nobody looked;
  *   - a channel that both name, open, is the same in all that both say;
- *   - a channel that one end has and the other has not: the other has closed it. If it is the client
- *     that is missing and has not said CLOSED, it may never have attached; then the server's end is
- *     closed too;
+ *   - a channel that one end has and the other has not: the other has closed it. If it is the
+ *     client that is missing and has not said CLOSED, it may never have attached; then the server's
+ *     end is closed too;
  *   - policy, which may have changed, still allows it, or that channel is closed;
  *   - all channels lie within the link, and no two in the same slot or page.
  *
@@ -150,7 +150,7 @@ static bool same_channel(const struct report *a, const struct report *b)
 	       strcmp(a->service, b->peer_service) == 0 && strcmp(a->peer_service, b->service) == 0;
 }
 
-/* Does policy, which may be another since the restart, still allow it? If not: for the log, and no. */
+/* Does policy, which may be another since the restart, still allow it? Logs it if not. */
 static bool still_allowed(struct channel *channel)
 {
 	struct link *link = channel->link;

@@ -2,16 +2,16 @@
 /*
  * A connect on its way, from OPEN to both ATTACHED.
  *
- *               OPEN            ACCEPTING           both READY           ATTACHED 0      ATTACHED 0
- *   (policy) ----------> INCOMING -------> RELAY ----------------> SERVER --------> CLIENT -------> (done)
- *                           |                |   (compared, pages)   |                 |
- *                           +----------------+-----------+-----------+-----------------+
- *                                                        v
+ *            OPEN            ACCEPTING         both READY        ATTACHED 0      ATTACHED 0
+ *   (policy) ----> INCOMING ----------> RELAY ------------> SERVER -------> CLIENT -------> (done)
+ *                      |                  |    (compared)     |               |
+ *                      +------------------+---------+---------+---------------+
+ *                                                   v
  *                                   DEAD, while a kernel may still answer a GRANT; then freed
  *
  * One road leads to "done", and session_fail() is the one way off it: before the first GRANT that
- * means REJECT to whoever is left; after it, CLOSE to whoever may have the channel, whose pages come
- * back by CLOSED alone. The timer runs until the first GRANT and never after it.
+ * means REJECT to whoever is left; after it, CLOSE to whoever may have the channel, whose pages
+ * come back by CLOSED alone. The timer runs until the first GRANT and never after it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -115,8 +115,8 @@ static void session_audit(struct session *session, enum sivp_reason reason, cons
 
 /*
  * The way off the road. @origin: the side that has ended it itself and needs no message, or -1.
- * @reported_by: the VM whose word the reason is, or NULL for the host's own. Frees the session unless
- * it has to wait for an ATTACHED.
+ * @reported_by: the VM whose word the reason is, or NULL for the host's own. Frees the session
+ * unless it has to wait for an ATTACHED.
  */
 static void session_fail(struct session *session, enum sivp_reason reason, const char *text,
 			 int origin, const char *reported_by)
@@ -337,7 +337,8 @@ void session_open(struct vm *vm, const struct sivp_msg *msg)
 
 /* What belongs to a session */
 
-static void session_accepting(struct session *session, unsigned int side, const struct sivp_msg *msg)
+static void session_accepting(struct session *session, unsigned int side,
+			      const struct sivp_msg *msg)
 {
 	struct vm *vm = session->side[side].vm;
 
@@ -532,7 +533,8 @@ static void side_answered(struct session_side *side, uint32_t error)
 	send_grant(session, CLIENT);
 }
 
-static void session_attached(struct session *session, unsigned int index, const struct sivp_msg *msg)
+static void session_attached(struct session *session, unsigned int index,
+			     const struct sivp_msg *msg)
 {
 	struct session_side *side = &session->side[index];
 
@@ -612,7 +614,7 @@ void sessions_drop_vm(struct vm *vm, enum sivp_reason reason, const char *text, 
 		struct session_side *side = container_of(sides->next, struct session_side, node);
 		struct session *session = side->session;
 
-		/* If it waited: whether its kernel has the channel is what the next agent reports. */
+		/* Whether its kernel has the channel is what the next agent reports. */
 		side_detach(side);
 		if (session->state == SESSION_DEAD)
 			session_put(session);

@@ -108,7 +108,8 @@ static json_t *channel_json(const struct channel *channel)
 	unsigned int client = channel->client_end;
 	uint64_t age_ns = broker_now(link->broker) - channel->since_ns;
 
-	return json_pack("{s:s, s:I, s:i, s:I, s:s, s:{s:s, s:s}, s:{s:s, s:s}, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:s, s:I, s:i, s:I, s:s, s:{s:s, s:s}, s:{s:s, s:s}, "
+			 "s:I, s:I, s:I, s:I}",
 			 "link", link_name(link),
 			 "epoch", (json_int_t)channel->epoch,
 			 "slot", (int)channel->extent.slot,
@@ -130,9 +131,11 @@ int broker_channels(const struct broker *broker, json_t *reply)
 	const struct list *pos;
 
 	for (unsigned int i = 0; i < broker->n_links; i++) {
-		list_for_each(pos, &broker->links[i].channels)
-			json_array_append_new(channels,
-					      channel_json(container_of(pos, struct channel, node)));
+		list_for_each(pos, &broker->links[i].channels) {
+			const struct channel *channel = container_of(pos, struct channel, node);
+
+			json_array_append_new(channels, channel_json(channel));
+		}
 	}
 	return json_object_set_new(reply, "channels", channels);
 }

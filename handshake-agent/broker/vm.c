@@ -218,7 +218,8 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 	if (sivp_u32(msg, SIVP_A_VERSION) != SIVP_VERSION ||
 	    sivp_u32(msg, SIVP_A_ABI) != SIV_ABI_VERSION) {
 		snprintf(text, sizeof(text),
-			 "agent has protocol %u and ABI %u, the host %u and %u: install one version",
+			 "agent has protocol %u and ABI %u, the host %u and %u: "
+			 "install one version",
 			 sivp_u32(msg, SIVP_A_VERSION), sivp_u32(msg, SIVP_A_ABI), SIVP_VERSION,
 			 SIV_ABI_VERSION);
 		send_refused(vm, msg, text);

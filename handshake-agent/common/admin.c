@@ -257,15 +257,18 @@ json_t *admin_call(const char *path, const json_t *request, char *error, size_t 
 {
 	struct timeval patience = { .tv_sec = ADMIN_TIMEOUT_MS / 1000 };
 	char *text = NULL, *line = NULL;
+	const char *advice = "";
 	json_t *reply = NULL;
 	int fd, err;
 
 	fd = unix_connect(path);
 	if (fd < 0) {
 		err = -fd;
-		snprintf(error, error_size, "%s: %s%s", path, strerror(err),
-			 err == ENOENT || err == ECONNREFUSED ? ": is the daemon running?" :
-			 err == EACCES || err == EPERM ? ": this needs root or the daemon's user" : "");
+		if (err == ENOENT || err == ECONNREFUSED)
+			advice = ": is the daemon running?";
+		else if (err == EACCES || err == EPERM)
+			advice = ": this needs root or the daemon's user";
+		snprintf(error, error_size, "%s: %s%s", path, strerror(err), advice);
 		return NULL;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The admin socket of a daemon: a UNIX stream socket, mode 0600, for root and the daemon's own user
- * (SO_PEERCRED). One line with a JSON object in, one line with a JSON object out, then it is closed:
+ * (SO_PEERCRED). One line with a JSON object in, one line with a JSON object out, then it is
+ * closed:
  *
  *   {"command": "status"}     ->  {"ok": true, ...}
  *                             ->  {"ok": false, "error": "what: where: what to do"}

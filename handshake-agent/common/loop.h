@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A small event loop: descriptors by epoll, one-shot timers by one timerfd, signals by one signalfd.
- * One thread. Callbacks run one after the other and may add and remove anything, themselves
- * included; what was removed gets no further callback, not even one that epoll has reported already.
+ * A small event loop: descriptors by epoll, one-shot timers by one timerfd, signals by one
+ * signalfd. One thread. Callbacks run one after the other and may add and remove anything,
+ * themselves included; what was removed gets no further callback, not even one that epoll has
+ * reported already.
  *
  * Ownership: struct loop_io and struct loop_timer live in the caller's structures; they must be
  * removed (or cancelled) before that memory goes. The loop never closes a caller's descriptor.

@@ -2,19 +2,19 @@
 /*
  * A byte stream over a non-blocking descriptor, with bounded buffers each way.
  *
- * One callback, made at the end of a round and never from inside stream_write(): it may do anything,
- * stream_close() included. After STREAM_CLOSED nothing is read or written any more, and all that can
- * be done is stream_close().
+ * One callback, made at the end of a round and never from inside stream_write(): it may do
+ * anything, stream_close() included. After STREAM_CLOSED nothing is read or written any more, and
+ * all that can be done is stream_close().
  *
  * The process must ignore SIGPIPE.
  *
  * Reading stops while the input buffer is full, so whoever parses must consume whatever a full
  * buffer holds, or close. stream_write() takes all or nothing.
  *
- * STREAM_PORT is for a guest's virtio-serial port, which outlives whoever is at its other end: while
- * nobody is there, poll() reports POLLHUP and read() gives 0. Such a stream is not closed by that. It
- * says STREAM_DOWN, drops what is queued, sleeps until the port says otherwise, and says STREAM_UP.
- * It starts down.
+ * STREAM_PORT is for a guest's virtio-serial port, which outlives whoever is at its other end:
+ * while nobody is there, poll() reports POLLHUP and read() gives 0. Such a stream is not closed by
+ * that. It says STREAM_DOWN, drops what is queued, sleeps until the port says otherwise, and says
+ * STREAM_UP. It starts down.
  */
 #ifndef SIVSHMEM_STREAM_H
 #define SIVSHMEM_STREAM_H

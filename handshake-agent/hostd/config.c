@@ -149,8 +149,8 @@ static uint32_t number(struct build *b, cfg_t *section, const char *key, long mi
 
 	if (value >= min && value <= max)
 		return (uint32_t)value;
-	config_error(b->parse, config_line(b->parse, section, key), "%s: %ld is not from %ld to %ld",
-		     key, value, min, max);
+	config_error(b->parse, config_line(b->parse, section, key),
+		     "%s: %ld is not from %ld to %ld", key, value, min, max);
 	return (uint32_t)min;
 }
 
@@ -264,8 +264,8 @@ static bool read_control(struct build *b, cfg_t *section, const char *name, stru
 	if (n < (int)sizeof(vm->control))
 		return true;
 	config_error(b->parse, config_line(b->parse, section, "control"),
-		     "vm \"%s\": its control socket's path is longer than %zu bytes: shorten `run` or "
-		     "`control`", name, sizeof(vm->control) - 1);
+		     "vm \"%s\": its control socket's path is longer than %zu bytes: shorten "
+		     "`run` or `control`", name, sizeof(vm->control) - 1);
 	return false;
 }
 
@@ -356,8 +356,8 @@ static bool link_sockets(struct build *b, cfg_t *section, const char *name, stru
 
 		if (strlen(b->config->run) + 1 + (size_t)n >= HOST_SUN_PATH) {
 			config_error(b->parse, config_section_line(b->parse, section),
-				     "link \"%s\": its sockets' paths are longer than %zu bytes: shorten "
-				     "`run`", name, HOST_SUN_PATH - 1);
+				     "link \"%s\": its sockets' paths are longer than %zu bytes: "
+				     "shorten `run`", name, HOST_SUN_PATH - 1);
 			return false;
 		}
 	}
@@ -389,7 +389,8 @@ static bool read_link(struct build *b, cfg_t *cfg, cfg_t *section, struct host_l
 			       link_size(b, section, "size"), (uint32_t)timeout_ms, line);
 	if (link == -ELOOP)
 		config_error(b->parse, line,
-			     "link: \"%s\" with itself: inside a VM there is a link already", first);
+			     "link: \"%s\" with itself: inside a VM there is a link already",
+			     first);
 	else if (link == -EEXIST)
 		config_error(b->parse, line,
 			     "link: \"%s\" and \"%s\" have one already, at line %d", first, second,
@@ -454,12 +455,13 @@ static bool read_endpoint(struct build *b, cfg_t *section, const char *key, stru
 		return true;
 	best = suggest_service(b->policy, (unsigned int)out->vm, out->service);
 	if (best)
-		config_error(b->parse, line, "%s: no service \"%s\" in vm \"%s\"; did you mean \"%s\"?",
-			     what, out->service, vm, best);
+		config_error(b->parse, line,
+			     "%s: no service \"%s\" in vm \"%s\"; did you mean \"%s\"?", what,
+			     out->service, vm, best);
 	else
 		config_error(b->parse, line,
-			     "%s: no service \"%s\" in vm \"%s\": add it to the vm's services", what,
-			     out->service, vm);
+			     "%s: no service \"%s\" in vm \"%s\": add it to the vm's services",
+			     what, out->service, vm);
 	return false;
 }
 
@@ -477,7 +479,8 @@ static bool read_allow(struct build *b, cfg_t *section)
 				 (unsigned int)to.vm, to.service, line);
 	if (allow == -ENOLINK)
 		config_error(b->parse, line,
-			     "allow: no link connects vm \"%s\" and vm \"%s\": add link \"%s\" \"%s\"",
+			     "allow: no link connects vm \"%s\" and vm \"%s\": "
+			     "add link \"%s\" \"%s\"",
 			     b->policy->vms[from.vm].name, b->policy->vms[to.vm].name,
 			     b->policy->vms[from.vm].name, b->policy->vms[to.vm].name);
 	else if (allow == -EEXIST)

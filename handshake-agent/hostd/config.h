@@ -45,8 +45,8 @@ struct host_config {
 };
 
 /*
- * Reads @path. What is wrong goes to @errors as `path:line: what: what to do`, one line each, and the
- * result is NULL. Looks at nothing but that file.
+ * Reads @path. What is wrong goes to @errors as `path:line: what: what to do`, one line each, and
+ * the result is NULL. Looks at nothing but that file.
  */
 struct host_config *host_config_load(const char *path, FILE *errors);
 void host_config_free(struct host_config *config);

@@ -231,6 +231,33 @@ static void join_all_titles(char *text, const char *name)
 	}
 }
 
+/*
+ * libconfuse takes the end of the file for that of a section: a file that was cut off, and with it
+ * what it allows, must not pass for a whole one. In a text without comments.
+ */
+static bool check_braces(struct config_parse *parse, char *text)
+{
+	int depth = 0, line = 1, opened = 0;
+
+	for (char *p = text; *p;) {
+		char *end = skip_string(p);
+
+		if (end != p) {
+			for (; p < end; p++)
+				line += *p == '\n';
+			continue;
+		}
+		if (*p == '{' && depth++ == 0)
+			opened = line;
+		else if (*p == '}')
+			depth--;
+		line += *p++ == '\n';
+	}
+	if (depth > 0)
+		config_error(parse, opened, "this '{' has no '}'");
+	return depth <= 0;
+}
+
 /* The whole file with a NUL at its end; NULL: said so. */
 static char *read_text(struct config_parse *parse)
 {
@@ -311,7 +338,7 @@ struct config_parse *config_parse(const char *path, cfg_opt_t *opts, const char 
 		goto err_free;
 	blank_comments(text);
 	join_all_titles(text, two_titles);
-	if (!parse_text(parse, text, opts))
+	if (!check_braces(parse, text) || !parse_text(parse, text, opts))
 		goto err_free;
 	free(text);
 	return parse;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The control channels' sockets. Which VM speaks is known from the socket that its QEMU connects to,
- * whose owner alone can do so; a second check asks the kernel who did. One connection at a time: the
- * next one waits in the backlog until the broker is done with the last.
+ * The control channels' sockets. Which VM speaks is known from the socket that its QEMU connects
+ * to, whose owner alone can do so; a second check asks the kernel who did. One connection at a
+ * time: the next one waits in the backlog until the broker is done with the last.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -32,6 +32,7 @@ int explain(const struct policy *policy, const char *from, const char *to, json_
 	static const char scheme[] = "siv://";
 	struct endpoint source, target;
 	struct policy_verdict verdict;
+	const char *error_name = NULL;
 	int vm;
 
 	if (parse(from, false, &source)) {
@@ -47,16 +48,16 @@ int explain(const struct policy *policy, const char *from, const char *to, json_
 		snprintf(error, EXPLAIN_ERROR_LEN, "%s: no vm \"%s\"", policy->file, source.vm);
 		return -1;
 	}
-	policy_decide(policy, (unsigned int)vm, source.service, target.vm, target.service, &verdict);
+	policy_decide(policy, (unsigned int)vm, source.service, target.vm, target.service,
+		      &verdict);
 	json_object_set_new(reply, "from", json_string(from));
 	json_object_set_new(reply, "to", json_string(to));
 	json_object_set_new(reply, "verdict",
 			    json_string(verdict.reason == SIVP_R_NONE ? "allowed" : "refused"));
 	json_object_set_new(reply, "reason", json_string(sivp_reason_name(verdict.reason)));
-	json_object_set_new(reply, "errno",
-			    verdict.reason == SIVP_R_NONE ?
-				    json_null() :
-				    json_string(strerrorname_np(sivp_reason_errno(verdict.reason))));
+	if (verdict.reason != SIVP_R_NONE)
+		error_name = strerrorname_np(sivp_reason_errno(verdict.reason));
+	json_object_set_new(reply, "errno", error_name ? json_string(error_name) : json_null());
 	json_object_set_new(reply, "text", json_string(verdict.text));
 	json_object_set_new(reply, "file", json_string(policy->file));
 	if (verdict.line)

@@ -10,8 +10,8 @@
 #define EXPLAIN_ERROR_LEN 256u
 
 /*
- * @from is VM/SERVICE, @to siv://VM/SERVICE (siv:///SERVICE: wherever policy says). Fills @reply with
- * verdict, reason, errno's name, and the file and line that decided. 0, or -1 with a text.
+ * @from is VM/SERVICE, @to siv://VM/SERVICE (siv:///SERVICE: wherever policy says). Fills @reply
+ * with verdict, reason, errno's name, and the file and line that decided. 0, or -1 with a text.
  */
 int explain(const struct policy *policy, const char *from, const char *to, json_t *reply,
 	    char error[EXPLAIN_ERROR_LEN]);

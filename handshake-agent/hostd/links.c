@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * The switch's client. At start, and after its connection was lost, everything is asked anew by
- * blocking calls (the switch answers at once, or something is badly wrong); between that, its events
- * and the answers to EPOCH_BUMP come through the loop.
+ * blocking calls (the switch answers at once, or something is badly wrong); between that, its
+ * events and the answers to EPOCH_BUMP come through the loop.
  *
  * `instance` tells whether a switch that answers again is the one from before. If it is, what its
  * STATE differs in from what we knew is what we missed. If not, the old one's memory is lost to
@@ -221,8 +221,8 @@ static int add_link(struct links_link *link, uint32_t *epoch)
 	}
 	err = call(link->links, &msg, SWP_LINK_ADD, &reply, NULL);
 	if (err == -EEXIST)
-		log_error("%s:%d: link: the running switch has it with another size, vectors or user: "
-			  "change it back, or stop its VMs and the switch", config->path,
+		log_error("%s:%d: link: the running switch has it with another size, vectors or "
+			  "user: change it back, or stop its VMs and the switch", config->path,
 			  policy->line);
 	else if (err)
 		log_error("%s:%d: link: the switch refuses it: %s", config->path, policy->line,

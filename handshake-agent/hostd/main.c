@@ -33,12 +33,15 @@ static const struct argp_option options[] = {
 	{ "check-config", OPT_CHECK, NULL, 0,
 	  "say whether the configuration is good, and do nothing", 0 },
 	{ "switch", OPT_SWITCH, "FILE", 0,
-	  "the switch to start if none runs (" SWITCH_BINARY ", beside this program or in PATH)", 0 },
+	  "the switch to start if none runs (" SWITCH_BINARY ", beside this program or in PATH)",
+	  0 },
 	{ "ready-fd", OPT_READY_FD, "N", 0,
 	  "write a line to descriptor N, and close it, once VMs can connect", 0 },
-	{ "pid-file", OPT_PID_FILE, "FILE", 0, "write the process id there, remove it at the end", 0 },
+	{ "pid-file", OPT_PID_FILE, "FILE", 0,
+	  "write the process id there, remove it at the end", 0 },
 	{ "log-level", OPT_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug", 0 },
-	{ "foreground", OPT_FOREGROUND, NULL, 0, "stay in the foreground, which it does anyway", 0 },
+	{ "foreground", OPT_FOREGROUND, NULL, 0,
+	  "stay in the foreground, which it does anyway", 0 },
 	{ 0 },
 };
 
@@ -96,8 +99,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse_option,
-	.doc = "Decides which services of which VMs may talk to each other, issues their certificates "
-	       "and gives out the memory between them.\vSee sivshmem-hostd(8) and host.conf(5).",
+	.doc = "Decides which services of which VMs may talk to each other, issues their "
+	       "certificates and gives out the memory between them.\v"
+	       "See sivshmem-hostd(8) and host.conf(5).",
 };
 
 /* Everything that start() makes and stop() undoes, in reverse. */
@@ -308,7 +312,7 @@ static void stop(struct hostd *hostd)
 	if (hostd->args.pid_file && hostd->admin.admin)
 		unlink(hostd->args.pid_file);
 	host_admin_close(&hostd->admin);
-	/* First its streams, whose end asks control for the next ones; then nobody asks any more. */
+	/* First its streams; then nobody asks control for the next ones any more. */
 	broker_free(hostd->broker);
 	control_close(hostd->control);
 	links_close(hostd->links);

@@ -27,7 +27,8 @@
  * until then, and a WELCOME with another nonce. So what an earlier agent, broker or boot left in
  * the port's buffers is never taken for part of this conversation. A second SIVP_MAGIC HELLO on a
  * stream (the agent restarted; the port stays connected) starts it anew: the broker looks for the
- * magic at frame boundaries, where its first four bytes are no valid length.
+ * magic at frame boundaries, where its first four bytes are no valid length. A broker that finds
+ * itself on a stream without a HELLO may ask for one by SIVP_MAGIC REFUSED with a nonce of zeros.
  *
  *  agent (client)            broker                          agent (server)
  *      | OPEN ------------------>|                                  |

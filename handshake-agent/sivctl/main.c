@@ -187,7 +187,8 @@ static int run_qemu_args(const struct sivctl *ctl)
 		return SIVCTL_FAILED;
 	vm = policy_find_vm(config->policy, ctl->args[0]);
 	if (vm < 0) {
-		fprintf(stderr, "sivctl: qemu-args: %s: no vm \"%s\"\n", config->path, ctl->args[0]);
+		fprintf(stderr, "sivctl: qemu-args: %s: no vm \"%s\"\n", config->path,
+			ctl->args[0]);
 		goto out;
 	}
 	args = qemu_args(config, (unsigned int)vm);

@@ -62,7 +62,8 @@ static void print_host_vm(const json_t *vm, FILE *out)
 	fputs("    listening:", out);
 	print_words(json_object_get(vm, "listening"), out);
 	fprintf(out,
-		"    connects: %jd asked, %jd granted, %jd refused, %jd on their way; certificates: %jd\n",
+		"    connects: %jd asked, %jd granted, %jd refused, %jd on their way\n"
+		"    certificates: %jd\n",
 		number(vm, "opens"), number(vm, "granted"), number(vm, "refused"),
 		number(vm, "sessions"), number(vm, "certificates"));
 	if (number(vm, "violations") || number(vm, "audit_dropped"))
@@ -187,7 +188,8 @@ void print_explain(const json_t *reply, FILE *out)
 {
 	bool refused = strcmp(text(reply, "verdict"), "refused") == 0;
 
-	fprintf(out, "%s -> %s: %s", text(reply, "from"), text(reply, "to"), text(reply, "verdict"));
+	fprintf(out, "%s -> %s: %s", text(reply, "from"), text(reply, "to"),
+		text(reply, "verdict"));
 	if (refused)
 		fprintf(out, " (%s, %s)", text(reply, "reason"), text(reply, "errno"));
 	fprintf(out, "\n    %s\n", text(reply, "text"));

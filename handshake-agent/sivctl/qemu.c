@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What a VM's QEMU needs: an ivshmem device for each of its links, behind a bridge, and a virtio-serial
- * port for the control channel.
+ * What a VM's QEMU needs: an ivshmem device for each of its links, behind a bridge, and a
+ * virtio-serial port for the control channel.
  *
- * The bridge's pref64-reserve puts the devices' memory above 4 GiB: below it the firmware's MTRRs make
- * it uncached. master=off makes QEMU refuse snapshots and migration, which would rewind memory and
- * keys.
+ * The bridge's pref64-reserve puts the devices' memory above 4 GiB: below it the firmware's MTRRs
+ * make it uncached. master=off makes QEMU refuse snapshots and migration, which would rewind memory
+ * and keys.
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 
 #include "sivctl.h"
 
-#define BRIDGE_SLOTS      31u          /* devices 1 to 31 of a bridge; 0 is its hotplug controller's */
-#define BRIDGE_RESERVE    (8ull << 30) /* at least; a power of two */
+#define BRIDGE_SLOTS   31u          /* devices 1 to 31 of a bridge; its hotplug controller is 0 */
+#define BRIDGE_RESERVE (8ull << 30) /* at least; a power of two */
 
 /* Appends "-OPTION" and its value. */
 static void __attribute__((format(printf, 3, 4)))

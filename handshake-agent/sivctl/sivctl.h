@@ -31,8 +31,8 @@ void print_channels(const json_t *reply, FILE *out);
 void print_explain(const json_t *reply, FILE *out);
 
 /*
- * qemu.c: the options that VM @vm's QEMU needs, an array of strings, option and value in turns. NULL:
- * no memory.
+ * qemu.c: the options that VM @vm's QEMU needs, an array of strings, option and value in turns.
+ * NULL: no memory.
  */
 json_t *qemu_args(const struct host_config *config, unsigned int vm);
 

@@ -2,7 +2,8 @@
 /*
  * A client whose socket is registered with epoll before connect(), level- or edge-triggered, in two
  * instances one of which has a second descriptor: preload_epoll [--edge] [--fast-open] ENDPOINT
- * Goes on only when epoll says so, so a lost event hangs it. Prints "connected", the names, "echoed".
+ * Goes on only when epoll says so, so a lost event hangs it. Prints "connected",
+ * the names, and "echoed".
  */
 #include <errno.h>
 #include <stdint.h>

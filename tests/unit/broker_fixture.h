@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A broker with three VMs whose agents are scripts: each test says what they send and expects what
- * they get. TLS is opaque bytes here. Time stands still until loop_advance().
+ * they get. TLS is opaque bytes here. Time stands still until loop_advance(). (test_hostd.c uses
+ * the agents alone, with a broker that is a daemon.)
  *
  *   links a--b, a--c         a: cli, loc      b: srv, other      c: srv2
  *   allowed: a/cli -> b/srv, a/cli -> c/srv2, a/cli -> a/loc, b/srv -> a/loc
@@ -76,6 +77,8 @@ struct fx_channel {
 /* Setup and teardown of each test. The links are started and ready, nobody is joined. */
 int fx_setup(void **state);
 int fx_teardown(void **state);
+/* The agents alone; with fx->loop NULL the broker is a daemon, and messages are waited for. */
+void fx_init_agents(struct fixture *fx);
 /* Another broker in place of the one that there was; all streams are cut. Links start anew. */
 void fx_restart_broker(struct fixture *fx);
 /* Without streams, links, anything: for tests of fx_restart_broker() in steps. */

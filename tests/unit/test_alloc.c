@@ -214,7 +214,8 @@ static void test_random_run_against_a_map(void **state)
 		if ((random >> 16) % 5 < 3) {
 			struct alloc_extent *e = calloc(1, sizeof(*e));
 
-			if (alloc_take(alloc, e, 12 + (random >> 20) % 4, 12 + (random >> 24) % 4)) {
+			if (alloc_take(alloc, e, 12 + (random >> 20) % 4,
+				       12 + (random >> 24) % 4)) {
 				free(e);
 				refused++;
 			} else {

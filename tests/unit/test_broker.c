@@ -254,7 +254,7 @@ static void test_server_says_nobody_listens(void **state)
 	incoming = fx_expect(fx, B, SIVP_INCOMING)->session;
 	b = fx_message(fx, SIVP_REJECT, incoming);
 	sivp_put_u32(b, SIVP_A_REASON, SIVP_R_NOT_LISTENING);
-	sivp_put_u32(b, SIVP_A_ERRNO, EACCES); /* not what the reason means: the host's word counts */
+	sivp_put_u32(b, SIVP_A_ERRNO, EACCES); /* not what the reason means */
 	fx_send(fx, B);
 	fx_expect_reject(fx, A, 1, SIVP_R_NOT_LISTENING);
 	fx_expect_nothing(fx, B);
@@ -293,7 +293,8 @@ static void test_ready_must_fit_in_each_field(void **state)
 	} cases[] = {
 		{ ID_SRV "x", ID_CLI, { 'c', 's', 'x' }, { 's', 'c', 'x' } },
 		{ ID_SRV, ID_SRV, { 'c', 's', 'x' }, { 's', 'c', 'x' } },
-		{ "spiffe://other.example/vm/b/service/srv", ID_CLI, { 'c', 's', 'x' }, { 's', 'c', 'x' } },
+		{ "spiffe://x.example/vm/b/service/srv", ID_CLI, { 'c', 's', 'x' },
+		  { 's', 'c', 'x' } },
 		{ ID_SRV, ID_CLI, { 'd', 's', 'x' }, { 's', 'c', 'x' } },
 		{ ID_SRV, ID_CLI, { 'c', 't', 'x' }, { 's', 'c', 'x' } },
 		{ ID_SRV, ID_CLI, { 'c', 's', 'y' }, { 's', 'c', 'x' } },

@@ -89,10 +89,13 @@ static void test_every_key(void **state)
 {
 	struct host_config *c = load(
 		"trust-domain = \"x\"\nrun = \"/tmp/r\"\nstate = \"/tmp/s\"\naudit = \"/tmp/a\"\n"
-		"certificate-lifetime = \"5m\"\nlink-timeout = \"0\"\nhandshake-timeout = \"1500ms\"\n"
+		"certificate-lifetime = \"5m\"\n"
+		"link-timeout = \"0\"\nhandshake-timeout = \"1500ms\"\n"
 		"sessions-per-vm = 7\nsessions-per-pair = 3\n"
 		"ca { certificate = \"/c\" key = \"/k\" }\n"
-		"vm \"a\" { services = {\"s\"} user = \"12\" control = \"/run/x\" local-size = \"1M\" }\n"
+		"vm \"a\" { services = {\"s\"} user = \"12\" "
+		"control = \"/run/x\" local-size = \"1M\" }\n"
+		""
 		"vm \"b\" { user = \"root\" }\n"
 		"link \"a\"\n\"b\" { size = \"2M\" link-timeout = \"3s\" vectors = 1 }\n");
 
@@ -121,7 +124,8 @@ static void test_errors_name_line_and_cure(void **state)
 		const char *text, *error;
 	} cases[] = {
 		{ HEAD "alow { }\n", "5: unknown key \"alow\"; did you mean \"allow\"?" },
-		{ HEAD "# c\n\n// d\n/* e\n */ zzz = 1\n", "9: unknown key \"zzz\": see host.conf(5)" },
+		{ HEAD "# c\n\n// d\n/* e\n */ zzz = 1\n",
+		  "9: unknown key \"zzz\": see host.conf(5)" },
 		{ HEAD "vm \"x\" {\n service = {}\n}\n",
 		  "6: unknown key \"service\"; did you mean \"services\"?" },
 		{ HEAD "allow { from = \"cockpit/dashboard\"\n to = \"adas/cashe\" }\n",
@@ -143,39 +147,51 @@ static void test_errors_name_line_and_cure(void **state)
 		  "6: allow: no link connects vm \"cockpit\" and vm \"third\"" },
 		{ HEAD "link \"adas\" \"cockpit\" { vectors = 4 }\n",
 		  "5: link: \"adas\" and \"cockpit\" have one already, at line 4" },
-		{ HEAD "link \"adas\" \"adas\" { vectors = 4 }\n", "5: link: \"adas\" with itself" },
+		{ HEAD "link \"adas\" \"adas\" { vectors = 4 }\n",
+		  "5: link: \"adas\" with itself" },
 		{ HEAD "link \"adas\" { vectors = 4 }\n", "5: link \"adas\": write link \"VM\"" },
 		{ HEAD "link \"adas\" \"cockpt\" { vectors = 4 }\n",
 		  "5: link: no vm \"cockpt\"; did you mean \"cockpit\"?" },
-		{ HEAD "vm \"Third\" {\n services = {}\n}\n", "6: vm \"Third\": bad name" },
-		{ HEAD "vm \"a--b\" { local-size = \"1M\" }\n", "5: vm \"a--b\": bad name: no \"--\"" },
+		{ HEAD "vm \"Third\" {\n services = {\"s\"}\n}\n", "6: vm \"Third\": bad name" },
+		{ HEAD "vm \"a--b\" { local-size = \"1M\" }\n",
+		  "5: vm \"a--b\": bad name: no \"--\"" },
 		{ HEAD "vm \"x\" { services = {\"UP\"} }\n", "5: vm.services: \"UP\": bad name" },
 		{ HEAD "vm \"x\" { services = {\"s\",\n\"s\"} }\n",
 		  "5: vm.services: \"s\" is there twice" },
 		{ HEAD "vm \"x\" { user = \"no-such-user\" }\n", "5: vm.user: no user" },
-		{ HEAD "vm \"x\" { user = \"99999999999\" }\n", "5: vm.user: \"99999999999\" is no" },
-		{ HEAD "vm \"x\" { control = \"rel\" }\n", "5: vm.control: \"rel\" is not absolute" },
-		{ HEAD "vm \"x\" { local-size = \"3M\" }\n", "5: local-size: \"3M\" is no power of two" },
+		{ HEAD "vm \"x\" { user = \"99999999999\" }\n",
+		  "5: vm.user: \"99999999999\" is no" },
+		{ HEAD "vm \"x\" { control = \"rel\" }\n",
+		  "5: vm.control: \"rel\" is not absolute" },
+		{ HEAD "vm \"x\" { local-size = \"3M\" }\n",
+		  "5: local-size: \"3M\" is no power of two" },
 		{ HEAD "state = \"rel\"\n", "5: state: \"rel\" is not absolute" },
-		{ HEAD "certificate-lifetime = \"5s\"\n", "5: certificate-lifetime: \"5s\" is no duration" },
-		{ HEAD "certificate-lifetime = \"999d\"\n", "5: certificate-lifetime: \"999d\" is no" },
+		{ HEAD "certificate-lifetime = \"5s\"\n",
+		  "5: certificate-lifetime: \"5s\" is no duration" },
+		{ HEAD "certificate-lifetime = \"999d\"\n",
+		  "5: certificate-lifetime: \"999d\" is no" },
 		{ HEAD "link-timeout = \"10\"\n", "5: link-timeout: \"10\" is no duration" },
-		{ HEAD "handshake-timeout = \"99999999999999999999s\"\n", "5: handshake-timeout: " },
+		{ HEAD "handshake-timeout = \"99999999999999999999s\"\n",
+		  "5: handshake-timeout: " },
 		{ HEAD "sessions-per-vm = 0\n", "5: sessions-per-vm: 0 is not from 1" },
 		{ HEAD "sessions-per-vm = \"x\"\n", "5: " },
 		{ HEAD "ca { key = \"/k\" }\n", "5: ca: certificate is missing" },
 		{ HEAD "vm \"cockpit\" { }\n", "5: " },
-		{ HEAD "vm \"x\" {\n", "" },
+		{ HEAD "vm \"x\" {\n user = \"}\"\n", "5: this '{' has no '}'" },
 		{ HEAD "vm \"x {\n}\n", "" },
 		{ "vm \"a\" { }\n", " trust-domain is missing" },
 		{ "trust-domain = \"x\"\n", " vm: 0 of them" },
-		{ "trust-domain = \"Bad Domain\"\nvm \"a\" { }\n", "1: trust-domain: \"Bad Domain\": bad" },
+		{ "trust-domain = \"Bad Domain\"\nvm \"a\" { }\n",
+		  "1: trust-domain: \"Bad Domain\": bad" },
 		{ "", " trust-domain is missing" },
-		{ "trust-domain = \"x\"\nvm \"a\" { }\nvm \"b\" { }\nlink \"a\" \"b\" { size = \"1023K\" }\n",
+		{ "trust-domain = \"x\"\nvm \"a\" { }\nvm \"b\" { }\n"
+		  "link \"a\" \"b\" { size = \"1023K\" }\n",
 		  "4: size: \"1023K\" is no power of two" },
-		{ "trust-domain = \"x\"\nvm \"a\" { }\nvm \"b\" { }\nlink \"a\" \"b\" { size = \"\" }\n",
+		{ "trust-domain = \"x\"\nvm \"a\" { }\nvm \"b\" { }\n"
+		  "link \"a\" \"b\" { size = \"\" }\n",
 		  "4: size: \"\" is no power of two" },
-		{ "trust-domain = \"x\"\nvm \"a\" { }\nvm \"b\" { }\nlink \"a\" \"b\" { vectors = 33 }\n",
+		{ "trust-domain = \"x\"\nvm \"a\" { }\nvm \"b\" { }\n"
+		  "link \"a\" \"b\" { vectors = 33 }\n",
 		  "4: vectors: 33 is not from 1 to 32" },
 	};
 
@@ -206,6 +222,24 @@ static void test_long_run_folder(void **state)
 	expect_error(text, "3: vm \"cockpit\": its control socket's path is longer than 107 bytes");
 }
 
+/* Run from the project's root, as make does. */
+static void test_the_sample_is_good(void **state)
+{
+	struct host_config *c;
+	FILE *out = fmemopen(errors, sizeof(errors) - 1, "w");
+
+	(void)state;
+	memset(errors, 0, sizeof(errors));
+	c = host_config_load("packaging/host.conf", out);
+	fclose(out);
+	if (!c)
+		fail_msg("%s", errors);
+	assert_int_equal(c->policy->n_vms, 2);
+	assert_int_equal(c->policy->n_links, 1);
+	assert_int_equal(c->policy->n_allows, 1);
+	host_config_free(c);
+}
+
 static void test_file_that_is_not_there(void **state)
 {
 	FILE *out = fmemopen(errors, sizeof(errors) - 1, "w");
@@ -225,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_errors_name_line_and_cure),
 		cmocka_unit_test(test_several_errors_are_all_told),
 		cmocka_unit_test(test_long_run_folder),
+		cmocka_unit_test(test_the_sample_is_good),
 		cmocka_unit_test(test_file_that_is_not_there),
 	};
 	int failed;

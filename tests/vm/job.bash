@@ -70,7 +70,8 @@ job_await_line()
 	# tail wakes by inotify; flock tells that no more output comes
 	exec {lines}< <(
 		exec 3>&- 2>/dev/null
-		{ flock "$dir/lock" true; echo "exited with $(<"$dir/code")"; } &
+		# as long as tail at most: whoever holds the pipe keeps the reader waiting
+		{ flock -w "$seconds" "$dir/lock" true && echo "exited with $(<"$dir/code")"; } &
 		exec timeout "$seconds" tail -q -f -n +1 "$dir/out" "$dir/err"
 	)
 	tail=$!

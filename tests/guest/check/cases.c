@@ -687,6 +687,62 @@ static void case_ping(const char *arg)
 	close(fd);
 }
 
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* ARG times from connect() to connected; prints the median, least and greatest milliseconds. */
+static void case_connect_time(const char *arg)
+{
+	int n = arg ? atoi(arg) : 9, i, fd;
+	double *ms = calloc(n, sizeof(*ms));
+	struct timespec a, b;
+
+	for (i = 0; i < n; i++) {
+		fd = new_socket(0);
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		CHECK(!connect(fd, (void *)&addr, sizeof(addr)));
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		ms[i] = (b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) / 1e6;
+		close(fd);
+	}
+	qsort(ms, n, sizeof(*ms), by_value);
+	printf("%.1f %.1f %.1f\n", ms[n / 2], ms[0], ms[n - 1]);
+	free(ms);
+}
+
+/* SO_REUSEPORT on both: two listeners share a service and take turns; without it EADDRINUSE. */
+static void case_reuseport(const char *arg)
+{
+	struct sockaddr_sivshmem a = addr;
+	int one = 1, fd[3], i;
+	struct pollfd p[2];
+
+	(void)arg;
+	memset(a.ssiv_vm, 0, sizeof(a.ssiv_vm));
+	snprintf(a.ssiv_service, sizeof(a.ssiv_service), "shared");
+	for (i = 0; i < 3; i++) {
+		fd[i] = new_socket(0);
+		if (i < 2)
+			CHECK(!setsockopt(fd[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+		CHECK(!bind(fd[i], (void *)&a, sizeof(a)));
+	}
+	CHECK(!listen(fd[0], 5) && !listen(fd[1], 5));
+	CHECK_ERRNO(listen(fd[2], 5), EADDRINUSE);
+	close(fd[2]);
+	for (i = 0; i < 2; i++) {
+		fd[2] = new_socket(0);
+		CHECK(!connect(fd[2], (void *)&a, sizeof(a)));
+		p[i] = (struct pollfd){ .fd = fd[i], .events = POLLIN };
+	}
+	CHECK(poll(p, 2, 0) == 2);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 /* Sends ARG there and back, prints "written", and holds the connection. */
 static void case_marker(const char *arg)
 {
@@ -731,6 +787,8 @@ static const struct {
 	{ "hold", case_hold },
 	{ "ping", case_ping },
 	{ "marker", case_marker },
+	{ "reuseport", case_reuseport },
+	{ "connect-time", case_connect_time },
 };
 
 void list_cases(void)

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The bench against itself: client and server over the bare ring (in a file) and over a socket
+ * pair, and the names of endpoints.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "measure.h"
+#include "ring.h"
+#include "serve.h"
+
+enum { SESSION = 7, SAMPLES = 300 };
+
+struct server {
+	char path[64]; /* of a ring */
+	uint32_t session;
+	struct stream *stream; /* or none: joins the ring */
+	int result;
+};
+
+static void *server_thread(void *arg)
+{
+	struct server *server = arg;
+
+	if (!server->stream)
+		server->stream = ring_open(server->path, 1, server->session, &server->result);
+	if (server->stream)
+		server->result = serve_stream(server->stream);
+	return NULL;
+}
+
+/* Odd sizes, so that messages lie across the ring's end. */
+static void assert_measures(struct stream *stream, uint32_t size)
+{
+	const struct measure_limits limits = {
+		.size = size, .transfer = 40 * RING_BYTES, .nanoseconds = 200 * 1000000,
+	};
+	struct samples samples;
+
+	assert_int_equal(samples_init(&samples, SAMPLES), 0);
+	assert_int_equal(measure_rtt(stream, &limits, &samples), 0);
+	assert_in_range(samples.n, 1, SAMPLES);
+	assert_true(samples_summarize(&samples).min > 0);
+	samples.n = 0;
+	assert_int_equal(measure_throughput(stream, &limits, &samples), 0);
+	assert_in_range(samples.n, 1, SAMPLES);
+	assert_true(samples_summarize(&samples).min > 0);
+	samples_free(&samples);
+}
+
+static void finish(struct stream *stream, struct server *server, pthread_t thread)
+{
+	assert_int_equal(measure_end(stream), 0);
+	stream->ops->close(stream);
+	pthread_join(thread, NULL);
+	assert_int_equal(server->result, 0);
+}
+
+static int ring_file(struct server *server)
+{
+	int fd = memfd_create("ring", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	snprintf(server->path, sizeof(server->path), "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+static void a_ring_carries_both_measurements_and_serves_again(void **state)
+{
+	struct server server = { .session = SESSION };
+	struct stream *stream;
+	pthread_t thread;
+	int err, fd;
+
+	(void)state;
+	fd = ring_file(&server);
+	for (int round = 0; round < 2; round++, server.session++, server.stream = NULL) {
+		assert_int_equal(pthread_create(&thread, NULL, server_thread, &server), 0);
+		stream = ring_open(server.path, 0, server.session, &err);
+		assert_non_null(stream);
+		assert_measures(stream, round ? 16384 : 61);
+		finish(stream, &server, thread);
+	}
+	close(fd);
+}
+
+static void a_socket_carries_both_measurements(void **state)
+{
+	struct server server = { 0 };
+	struct stream *stream;
+	pthread_t thread;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	stream = socket_stream(fds[0]);
+	server.stream = socket_stream(fds[1]);
+	assert_non_null(stream);
+	assert_non_null(server.stream);
+	assert_int_equal(pthread_create(&thread, NULL, server_thread, &server), 0);
+	assert_measures(stream, 1000);
+	finish(stream, &server, thread);
+}
+
+static void a_server_refuses_what_it_cannot_answer(void **state)
+{
+	static const struct stream_request bad[] = {
+		{ .op = STREAM_ECHO, .size = 0, .count = 1 },
+		{ .op = STREAM_ECHO, .size = STREAM_MESSAGE_MAX + 1, .count = 1 },
+		{ .op = STREAM_SINK, .size = 1, .count = STREAM_COUNT_MAX + 1 },
+		{ .op = 99, .size = 1, .count = 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct server server = { 0 };
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		assert_int_equal(write(fds[0], &bad[i], sizeof(bad[i])), sizeof(bad[i]));
+		server.stream = socket_stream(fds[1]);
+		assert_non_null(server.stream);
+		server_thread(&server);
+		assert_int_equal(server.result, -EPROTO);
+		close(fds[0]);
+	}
+}
+
+static void a_ring_is_refused_without_a_session(void **state)
+{
+	int err;
+
+	(void)state;
+	assert_null(ring_open("/dev/null", 0, 0, &err));
+	assert_int_equal(err, -EINVAL);
+	assert_null(ring_open("/nonexistent", 0, 1, &err));
+	assert_int_equal(err, -ENOENT);
+}
+
+static void endpoints_are_parsed_or_refused(void **state)
+{
+	static const char *const bad[] = {
+		"", "tcp:", "tcp:10.0.0.1", "tcp:10.0.0.1:", "tcp:10.0.0.1:0", "tcp:10.0.0.1:65536",
+		"tcp:10.0.0.1:80x", "tcp:name:80", "tcp:1111.2222.3333.4444:80", "unix:",
+		"unix:rel", "vsock:", "vsock:-1", "vsock:4294967296", "siv://", "http://adas/check",
+	};
+	struct endpoint endpoint;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(endpoint_parse(bad[i], &endpoint), -EINVAL);
+	assert_int_equal(endpoint_parse("tcp:127.0.0.1:7000", &endpoint), 0);
+	assert_int_equal(ntohs(endpoint.in.sin_port), 7000);
+	assert_int_equal(endpoint_parse("unix:/tmp/x", &endpoint), 0);
+	assert_string_equal(endpoint.un.sun_path, "/tmp/x");
+	assert_int_equal(endpoint_parse("vsock:7000", &endpoint), 0);
+	assert_int_equal(endpoint.vm.svm_cid, VMADDR_CID_LOCAL);
+	assert_int_equal(endpoint_parse("siv://adas/bench", &endpoint), 0);
+	assert_string_equal(endpoint.siv.ssiv_service, "bench");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_ring_carries_both_measurements_and_serves_again),
+		cmocka_unit_test(a_socket_carries_both_measurements),
+		cmocka_unit_test(a_server_refuses_what_it_cannot_answer),
+		cmocka_unit_test(a_ring_is_refused_without_a_session),
+		cmocka_unit_test(endpoints_are_parsed_or_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
