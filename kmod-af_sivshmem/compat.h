@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/mm_types.h>
+#include <linux/net.h>
 #include <linux/rcupdate.h>
 #include <linux/version.h>
 
@@ -25,6 +26,17 @@ static inline struct file *siv_compat_exe_file(struct mm_struct *mm)
 #endif
 	rcu_read_unlock();
 	return exe;
+}
+
+/*
+ * Lets SOL_SOCKET options come to siv_setsockopt() first, which needs it for SO_REUSEPORT. Older
+ * kernels handle them alone, and refuse that one: there SIVSHMEM_REUSEPORT serves.
+ */
+static inline void siv_compat_custom_sockopt(struct socket *sock)
+{
+#ifdef SOCK_CUSTOM_SOCKOPT
+	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
+#endif
 }
 
 /* proto_ops.accept: 6.10 put flags and kern into a struct. */

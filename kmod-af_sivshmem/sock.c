@@ -150,7 +150,7 @@ static int siv_create(struct net *net, struct socket *sock, int protocol, int ke
 		return -ESOCKTNOSUPPORT;
 	sock->ops = &siv_ops;
 	sock->state = SS_UNCONNECTED;
-	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
+	siv_compat_custom_sockopt(sock);
 	return sock_new(net, sock, sock->type, kern) ? 0 : -ENOMEM;
 }
 
@@ -241,7 +241,7 @@ unlock:
 	return err;
 }
 
-/* May @ss listen beside who does already? SO_REUSEPORT and the same user on both, or nobody. */
+/* May @ss listen beside who does already? SO_REUSEPORT (or SIVSHMEM_REUSEPORT) and the same user on both, or nobody. */
 static int listener_fits(const struct siv_sock *ss)
 {
 	struct siv_sock *other;
@@ -416,7 +416,7 @@ static int siv_accept(struct socket *sock, struct socket *newsock, SIV_ACCEPT_AR
 	sock_graft(newsk, newsock);
 	siv_sock_graft(newsk, chan);
 	newsock->ops = &siv_ops;
-	set_bit(SOCK_CUSTOM_SOCKOPT, &newsock->flags);
+	siv_compat_custom_sockopt(newsock);
 	newsock->state = SS_CONNECTED;
 	release_sock(newsk);
 	return 0;

@@ -181,7 +181,6 @@ static int ring_size_set(struct sock *sk, int name, sockptr_t val, unsigned int 
 	return 0;
 }
 
-/* The core refuses SO_REUSEPORT for families other than inet; see listener_fits(). */
 static int reuseport_set(struct sock *sk, sockptr_t val, unsigned int len)
 {
 	int on;
@@ -190,22 +189,23 @@ static int reuseport_set(struct sock *sk, sockptr_t val, unsigned int len)
 		return -EINVAL;
 	if (copy_from_sockptr(&on, val, sizeof(on)))
 		return -EFAULT;
-	lock_sock(sk);
 	sk->sk_reuseport = !!on;
-	release_sock(sk);
 	return 0;
 }
 
-/* SOL_SOCKET comes here too: see SOCK_CUSTOM_SOCKOPT in sock.c. */
+/* SOL_SOCKET comes here where siv_compat_custom_sockopt() can make it. */
 int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
 {
 	struct sock *sk = sock->sk;
 	int err = -ENOPROTOOPT, i, v;
 
-	if (level == SOL_SOCKET)
-		return name == SO_REUSEPORT ? reuseport_set(sk, val, len) :
-					      sock_setsockopt(sock, level, name, val, len);
+	if (level == SOL_SOCKET && name != SO_REUSEPORT)
+		return sock_setsockopt(sock, level, name, val, len);
 	lock_sock(sk);
+	if (level == SOL_SOCKET) {
+		err = reuseport_set(sk, val, len);
+		goto unlock;
+	}
 	if (level != SOL_SIVSHMEM) {
 		i = stream_opt(siv_sk(sk), level, name);
 		if (i < 0)
@@ -230,6 +230,9 @@ int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsi
 	case SIVSHMEM_TX_SIZE:
 	case SIVSHMEM_RX_SIZE:
 		err = ring_size_set(sk, name, val, len);
+		break;
+	case SIVSHMEM_REUSEPORT:
+		err = reuseport_set(sk, val, len);
 		break;
 	case SIVSHMEM_DIRECT:
 		err = -EOPNOTSUPP; /* has its place in the ABI, but is not built yet */
@@ -279,6 +282,9 @@ int siv_getsockopt(struct socket *sock, int level, int name, char __user *val, i
 		return opt_put(&n, sizeof(n), val, len);
 	case SIVSHMEM_RX_SIZE:
 		n = chan ? chan->rx_size : ss->rx_order ? 1u << ss->rx_order : 0;
+		return opt_put(&n, sizeof(n), val, len);
+	case SIVSHMEM_REUSEPORT:
+		n = sk->sk_reuseport;
 		return opt_put(&n, sizeof(n), val, len);
 	default:
 		return -ENOPROTOOPT;

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <sivshmem/abi.h>
+
 #include "carry.h"
 
 #ifndef SO_BUF_LOCK
@@ -36,7 +38,6 @@ static const struct option {
 	{ SOL_SOCKET, SO_LINGER, sizeof(struct linger), true },
 	{ SOL_SOCKET, SO_RCVLOWAT, sizeof(int), true },
 	{ SOL_SOCKET, SO_REUSEADDR, sizeof(int), false },
-	{ SOL_SOCKET, SO_REUSEPORT, sizeof(int), false }, /* without it bind() says EADDRINUSE */
 	{ SOL_SOCKET, SO_KEEPALIVE, sizeof(int), false },
 	{ SOL_SOCKET, SO_OOBINLINE, sizeof(int), false },
 	{ SOL_SOCKET, SO_PRIORITY, sizeof(int), false },
@@ -99,10 +100,23 @@ static int carry_buffers(int from, int to)
 	return 0;
 }
 
+/* The family has an option of its own for it, since most kernels refuse this one. */
+static void carry_reuseport(int from, int to)
+{
+	socklen_t len = sizeof(int);
+	int on;
+
+	if (getsockopt(from, SOL_SOCKET, SO_REUSEPORT, &on, &len) || !on)
+		return;
+	/* a hint: without it a second listen() says EADDRINUSE */
+	setsockopt(to, SOL_SIVSHMEM, SIVSHMEM_REUSEPORT, &on, sizeof(on));
+}
+
 int carry_options(int from, int to)
 {
 	int err = carry_buffers(from, to);
 
+	carry_reuseport(from, to);
 	for (size_t i = 0; !err && i < sizeof(options) / sizeof(options[0]); i++)
 		err = carry(from, to, &options[i]);
 	return err;

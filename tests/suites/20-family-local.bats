@@ -40,7 +40,7 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "a connection survives fork" { check fork; }
 @test "a descriptor passed over AF_UNIX is the same connection" { check pass; }
 
-@test "listeners with SO_REUSEPORT share a service, others are EADDRINUSE" { check reuseport; }
+@test "listeners with SIVSHMEM_REUSEPORT share a service, others are EADDRINUSE" { check reuseport; }
 
 @test "nobody listening is ECONNREFUSED" {
 	vm_run one siv-check run siv://lab/nobody refused 111

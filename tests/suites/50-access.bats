@@ -129,7 +129,7 @@ audit()
 	assert_output --partial 'Permission denied'
 }
 
-@test "the same user cannot listen twice without SO_REUSEPORT" {
+@test "the same user cannot listen twice without SIVSHMEM_REUSEPORT" {
 	run vm_run adas siv-check serve siv:///check
 	assert_failure
 	assert_output --partial 'Address already in use'

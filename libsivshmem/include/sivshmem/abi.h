@@ -84,6 +84,11 @@ enum {
 	SIVSHMEM_RX_SIZE = 5,
 	/* set: which directions the process that maps the channel moves itself. EOPNOTSUPP as yet. */
 	SIVSHMEM_DIRECT = 6,
+	/*
+	 * set, get: int. SO_REUSEPORT by another name: kernels before 6.8 refuse that one for
+	 * families that they do not know. Listeners of one user that all have it share a service.
+	 */
+	SIVSHMEM_REUSEPORT = 7,
 };
 
 #define SIV_SPIFFE_LEN 256 /* bytes for a SPIFFE ID, the NUL included */

@@ -714,7 +714,7 @@ static void case_connect_time(const char *arg)
 	free(ms);
 }
 
-/* SO_REUSEPORT on both: two listeners share a service and take turns; without it EADDRINUSE. */
+/* SIVSHMEM_REUSEPORT on both: two listeners share a service and take turns; without it EADDRINUSE. */
 static void case_reuseport(const char *arg)
 {
 	struct sockaddr_sivshmem a = addr;
@@ -727,7 +727,7 @@ static void case_reuseport(const char *arg)
 	for (i = 0; i < 3; i++) {
 		fd[i] = new_socket(0);
 		if (i < 2)
-			CHECK(!setsockopt(fd[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+			CHECK(!setsockopt(fd[i], SOL_SIVSHMEM, SIVSHMEM_REUSEPORT, &one, sizeof(one)));
 		CHECK(!bind(fd[i], (void *)&a, sizeof(a)));
 	}
 	CHECK(!listen(fd[0], 5) && !listen(fd[1], 5));
