@@ -106,7 +106,7 @@ static void link_beat(struct work_struct *work)
 	if (!link->up || !link->nr_chans)
 		goto unlock;
 	own = siv_link_page(link, link->end);
-	WRITE_ONCE(own->heartbeat, own->heartbeat + 1);
+	WRITE_ONCE(own->heartbeat, ++link->own_beat);
 	beat = READ_ONCE(siv_link_page(link, !link->end)->heartbeat);
 	if (beat != link->peer_beat || !link->timeout_ms) {
 		link->peer_beat = beat;

@@ -73,6 +73,7 @@ struct siv_link {
 	bool gone;              /* unregistered */
 	struct list_head chans; /* attached channels */
 	u32 nr_chans;
+	u64 own_beat;           /* this side's heartbeat; the shared word is only an output */
 	u64 peer_beat;          /* what the peer's heartbeat was when it last moved, and when */
 	unsigned long peer_beat_at;
 	struct delayed_work beat;

@@ -256,6 +256,8 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 	if (!len)
 		return 0;
 	target = min_t(u64, sock_rcvlowat(sk, flags & MSG_WAITALL, len), len);
+	if (r.peek) /* what is peeked stays: more than the ring never comes */
+		target = min_t(u64, target, chan->rx_size);
 	while (r.left) {
 		/* before the position: what was sent before the end is read before it */
 		state = siv_chan_peer_state(chan);

@@ -257,9 +257,10 @@ static int opt_put(const void *data, size_t size, char __user *val, int __user *
 	return 0;
 }
 
-int siv_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len)
+/* Under lock_sock. */
+static int getsockopt_locked(struct sock *sk, int level, int name, char __user *val,
+			     int __user *len)
 {
-	struct sock *sk = sock->sk;
 	struct siv_sock *ss = siv_sk(sk);
 	struct siv_chan *chan = siv_sock_chan(sk);
 	int i;
@@ -289,6 +290,16 @@ int siv_getsockopt(struct socket *sock, int level, int name, char __user *val, i
 	default:
 		return -ENOPROTOOPT;
 	}
+}
+
+int siv_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len)
+{
+	int err;
+
+	lock_sock(sock->sk);
+	err = getsockopt_locked(sock->sk, level, name, val, len);
+	release_sock(sock->sk);
+	return err;
 }
 
 static int name_alias(const struct siv_alias_addr *a, struct sockaddr *addr)

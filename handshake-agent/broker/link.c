@@ -99,7 +99,7 @@ void link_bump(struct link *link, const char *why)
 {
 	if (link->bumping)
 		return;
-	log_info("link %s: %s: everything in epoch %u is reset", link_name(link), why, link->epoch);
+	log_info("link %s: %s: epoch %u ends", link_name(link), why, link->epoch);
 	sessions_drop_link(link, SIVP_R_RESET, "the link was reset");
 	link->end[0].acked_epoch = link->end[1].acked_epoch = 0;
 	if (link_is_local(link)) {

@@ -300,7 +300,7 @@ void link_recover(struct link *link)
 	} else {
 		channels_forget(link);
 		if (joined)
-			link_bump(link, "nothing is known of what was open");
+			link_bump(link, "what was open is not known");
 	}
 	link_drop_reports(link);
 }

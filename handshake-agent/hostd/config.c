@@ -19,7 +19,7 @@ static cfg_opt_t vm_opts[] = {
 	CFG_STR_LIST("services", "{}", CFGF_NONE),
 	CFG_STR("user", NULL, CFGF_NODEFAULT),
 	CFG_STR("control", NULL, CFGF_NODEFAULT),
-	CFG_STR("local-size", "64M", CFGF_NONE),
+	CFG_STR("local-size", "16M", CFGF_NONE),
 	CFG_END(),
 };
 

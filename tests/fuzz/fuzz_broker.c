@@ -32,7 +32,9 @@ struct honest {
 	uint8_t in[1 << 16];
 	size_t len;
 	bool connected; /* C: its connect has been granted */
-	uint64_t last_session;
+	/* A: what the broker has told it last, so that the fuzzer can name what exists. */
+	uint64_t last_session, generation, offset;
+	uint32_t slot, end, position;
 };
 
 static struct {
@@ -228,7 +230,19 @@ static void answer(unsigned int vm, const struct sivp_msg *msg)
 	}
 }
 
-/* Reads all that an honest agent got, and answers. For A: throws it away. */
+static void remember(struct honest *h, const struct sivp_msg *msg)
+{
+	h->last_session = msg->session ?: h->last_session;
+	if (msg->type != SIVP_GRANT)
+		return;
+	h->position = sivp_u32(msg, SIVP_A_IVPOSITION);
+	h->end = sivp_u32(msg, SIVP_A_END);
+	h->slot = sivp_u32(msg, SIVP_A_SLOT);
+	h->generation = sivp_u64(msg, SIVP_A_GENERATION);
+	h->offset = sivp_u64(msg, SIVP_A_OFFSET);
+}
+
+/* Reads all that an agent got. The honest ones answer. */
 static void serve(unsigned int vm)
 {
 	struct honest *h = &fz.vm[vm];
@@ -258,7 +272,7 @@ static void serve(unsigned int vm)
 			abort();
 		}
 		if (vm == A)
-			h->last_session = msg.session ?: h->last_session;
+			remember(h, &msg);
 		else
 			answer(vm, &msg);
 		at += used;
@@ -304,13 +318,16 @@ static uint64_t a_session(struct script *s)
 
 static void put_any_channel(struct script *s)
 {
+	const struct honest *a = &fz.vm[A];
 	uint8_t what = take(s);
+	bool known = what & 4;
 
-	sivp_put_u32(&fz.out, SIVP_A_IVPOSITION, what & 1 ? SIVP_LOCAL : 10 + (what >> 7));
-	sivp_put_u32(&fz.out, SIVP_A_END, what >> 1 & 1);
+	sivp_put_u32(&fz.out, SIVP_A_IVPOSITION,
+		     known ? a->position : what & 1 ? SIVP_LOCAL : 10 + (what >> 7));
+	sivp_put_u32(&fz.out, SIVP_A_END, known ? a->end : what >> 1 & 1);
 	sivp_put_u32(&fz.out, SIVP_A_EPOCH, what & 8 ? NOW + (what >> 4) : fz.epoch[LINK_AB]);
-	sivp_put_u32(&fz.out, SIVP_A_SLOT, take(s) % 8);
-	sivp_put_u64(&fz.out, SIVP_A_GENERATION, take(s) % 8);
+	sivp_put_u32(&fz.out, SIVP_A_SLOT, known ? a->slot : take(s) % 8);
+	sivp_put_u64(&fz.out, SIVP_A_GENERATION, known ? a->generation : take(s) % 8);
 }
 
 static void any_message(struct script *s, enum sivp_type type)
@@ -319,6 +336,7 @@ static void any_message(struct script *s, enum sivp_type type)
 	static const char *const ids[] = { "spiffe://fuzz.example/vm/a/service/s",
 					   "spiffe://fuzz.example/vm/b/service/s",
 					   "spiffe://fuzz.example/vm/a/service/t" };
+	uint64_t session, offset;
 
 	switch (type) {
 	case SIVP_OPEN:
@@ -332,7 +350,8 @@ static void any_message(struct script *s, enum sivp_type type)
 		sivp_put_u32(&fz.out, SIVP_A_TIMEOUT_MS, take(s));
 		break;
 	case SIVP_READY:
-		send_ready(A, a_session(s) ?: 1, ids[take(s) % 3]);
+		session = a_session(s) ?: 1;
+		send_ready(A, session, ids[take(s) % 3]);
 		return;
 	case SIVP_TLS: {
 		static const uint8_t records[SIVP_TLS_MAX];
@@ -360,7 +379,8 @@ static void any_message(struct script *s, enum sivp_type type)
 	case SIVP_OPEN_CHANNEL:
 		begin(type, 0);
 		put_any_channel(s);
-		sivp_put_u64(&fz.out, SIVP_A_OFFSET, take(s) * (uint64_t)SIV_PAGE_SIZE);
+		offset = take(s) * (uint64_t)SIV_PAGE_SIZE;
+		sivp_put_u64(&fz.out, SIVP_A_OFFSET, offset ?: fz.vm[A].offset);
 		sivp_put_u32(&fz.out, SIVP_A_C2S_ORDER, 12 + take(s) % 15);
 		sivp_put_u32(&fz.out, SIVP_A_S2C_ORDER, 12);
 		sivp_put_u32(&fz.out, SIVP_A_TYPE, SOCK_STREAM);

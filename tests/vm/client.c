@@ -176,7 +176,8 @@ static void pass_signal(struct command *command, int signals)
 
 	if (read(signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	number = info.ssi_signo;
+	/* nobody can catch SIGKILL: SIGALRM stands for it, so that the command's end is awaited */
+	number = info.ssi_signo == SIGALRM ? SIGKILL : info.ssi_signo;
 	if (number == SIGWINCH) {
 		size = run_options(command->options);
 		send_frame(command, FRAME_RESIZE, &size, sizeof(size));
@@ -188,7 +189,7 @@ static void pass_signal(struct command *command, int signals)
 static int open_signals(void)
 {
 	static const int passed_on[] = { SIGINT,  SIGTERM, SIGHUP,  SIGQUIT,
-					 SIGUSR1, SIGUSR2, SIGWINCH };
+					 SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM };
 	sigset_t mask;
 
 	sigemptyset(&mask);

@@ -21,11 +21,14 @@
 
 enum { EXIT_LEFT_RUNNING = 123, EXIT_TIMEOUT = 124, EXIT_TROUBLE = 125, GRACE_S = 10 };
 
-/* The parent of a process that is alive, else 0: the dead only wait to be reaped. */
+#define PF_EXITING 0x4 /* of the kernel's task flags, as /proc/PID/stat has them */
+
+/* The parent of a process that is alive, else 0: the dying end and wait to be reaped by themselves. */
 static pid_t parent_of(const char *pid)
 {
 	char path[64], line[512], state = 0, *after_name;
 	FILE *file;
+	unsigned int flags = 0;
 	pid_t parent = 0;
 
 	snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
@@ -33,9 +36,9 @@ static pid_t parent_of(const char *pid)
 	if (!file)
 		return 0;
 	if (fgets(line, sizeof(line), file) && (after_name = strrchr(line, ')')))
-		sscanf(after_name, ") %c %d", &state, &parent);
+		sscanf(after_name, ") %c %d %*d %*d %*d %*d %u", &state, &parent, &flags);
 	fclose(file);
-	return state == 'Z' ? 0 : parent;
+	return state == 'Z' || flags & PF_EXITING ? 0 : parent;
 }
 
 static void print_command(const char *pid)

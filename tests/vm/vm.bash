@@ -288,9 +288,9 @@ vm_job_signal() { job_signal "$(vm_job_dir "$1" "$2")" "$3"; } # NAME JOB TERM|I
 # SIGTERM to the command; its exit code.
 vm_job_stop() { job_stop "$(vm_job_dir "$1" "$2")" "$(_vm_seconds 10)"; } # NAME JOB
 
-vm_job_kill() # NAME JOB: SIGKILL to the command
+vm_job_kill() # NAME JOB: SIGKILL to the command; returns when it is gone
 {
-	job_signal "$(vm_job_dir "$1" "$2")" KILL && job_wait "$(vm_job_dir "$1" "$2")" 10 || true
+	job_signal "$(vm_job_dir "$1" "$2")" ALRM && job_wait "$(vm_job_dir "$1" "$2")" 10 || true
 }
 
 # The same for programs on the host: daemons that a suite needs. Stopped after the VMs.

@@ -10,7 +10,7 @@ static const char doc[] =
 	"Runs COMMAND in a VM and exits with its code, or 128 + its signal.\v"
 	"SOCKET is the mux's client socket. Standard output and error arrive apart, as they are "
 	"written. The command's process group is killed when this program goes away or times out; "
-	"SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to it. A command that "
+	"SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to it, SIGALRM as SIGKILL. A command that "
 	"is given before the guest has booted waits for it.\n\n"
 	"Exit codes of its own: 124 time-out, 125 trouble here, 126 the guest cannot run the "
 	"command, 127 the guest does not have it, 255 the VM went away or rebooted.";

@@ -353,6 +353,28 @@ static void case_epoll_edge(const char *arg)
 	close(ep);
 }
 
+/* A peek that waits for more than the ring can hold returns what it holds. */
+static void peek_full_ring(int fd)
+{
+	static char out[4 << 20], in[4 << 20];
+	socklen_t len = sizeof(__u32);
+	__u32 ring;
+	pid_t child;
+	size_t n;
+
+	CHECK(!getsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_RX_SIZE, &ring, &len) && ring < sizeof(in));
+	child = fork();
+	if (!child) {
+		write_all(fd, out, 3 * ring);
+		_exit(0);
+	}
+	CHECK(recv(fd, in, sizeof(in), MSG_PEEK | MSG_WAITALL) == ring);
+	for (n = 0; n < 3 * ring;)
+		n += recv(fd, in, sizeof(in), 0);
+	CHECK(n == 3 * ring);
+	CHECK(waitpid(child, NULL, 0) == child);
+}
+
 /* Level-triggered poll and select tell the same; FIONREAD and SIOCOUTQ count. */
 static void case_poll_bits(const char *arg)
 {
@@ -372,6 +394,7 @@ static void case_poll_bits(const char *arg)
 	read_all(fd, buf, sizeof(buf));
 	CHECK(!ioctl(fd, FIONREAD, &n) && n == 0);
 	CHECK_ERRNO(recv(fd, buf, 1, MSG_DONTWAIT), EAGAIN);
+	peek_full_ring(fd);
 	CHECK(!ioctl(fd, SIOCOUTQ, &n) && n == 0);
 	shutdown(fd, SHUT_WR);
 	CHECK((poll_wait(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP)) == (POLLRDHUP | POLLHUP));
