@@ -23,6 +23,9 @@ $(eval $(call unit,test_tls,tests/unit/test_tls.c tests/unit/cert_maker.c \
 $(eval $(call unit,test_agent,tests/unit/test_agent.c tests/unit/fake_kernel.c \
 	tests/unit/cert_maker.c $(AGENT_CORE) $(BROKER_SOURCES) $(COMMON_SOURCES),\
 	$(AGENT_CFLAGS),$(AGENT_LIBS)))
+$(eval $(call unit,test_agent_host,tests/unit/test_agent_host.c tests/unit/fake_kernel.c \
+	tests/unit/cert_maker.c $(AGENT_CORE) $(BROKER_SOURCES) $(COMMON_SOURCES),\
+	$(AGENT_CFLAGS),$(AGENT_LIBS)))
 $(eval $(call fuzzer,fuzz_agent_host,tests/fuzz/fuzz_agent_host.c tests/unit/fake_kernel.c \
 	tests/unit/cert_maker.c \
 	$(AGENT_CORE) $(BROKER_SOURCES) $(filter-out %/log.c,$(COMMON_SOURCES)),\

@@ -68,6 +68,8 @@ static bool channel_scrub(struct channel *channel)
 	}
 	alloc_release(&link->alloc, &channel->extent);
 	channel_free(channel);
+	log_debug("link %s: a channel is free again, %u are open", link_name(link),
+		  link->alloc.n);
 	return true;
 }
 

@@ -213,6 +213,8 @@ static void test_whom_both_ends_refuse(void **state)
 		/* usage */
 		spec = ok, spec.bc = "critical,CA:TRUE", spec.ku = "digitalSignature,keyCertSign";
 		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
+		spec = ok, spec.bc = "critical,CA:TRUE";
+		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
 		spec = ok, spec.ku = NULL;
 		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
 		spec = ok, spec.ku = "digitalSignature,keyCertSign";

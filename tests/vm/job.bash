@@ -61,25 +61,26 @@ job_stop()
 	return "$code"
 }
 
-# job_await_line FOLDER REGEX [SECONDS]: waits until a line of its output, on either stream, matches.
+# job_await_line FOLDER REGEX [SECONDS [FROM]]: waits until a line of its output, on either stream,
+# matches, from that line of each on.
 # 1 if it ended without one, 124 when time is up. The line is printed.
 job_await_line()
 {
-	local dir=$1 regex=$2 seconds=${3:-30} ended='^exited with [0-9]+$' code=124 line lines tail
+	local dir=$1 regex=$2 seconds=${3:-30} from=${4:-1} ended='^exited with [0-9]+$' code=124 line lines tail
 
 	# tail wakes by inotify; flock tells that no more output comes
 	exec {lines}< <(
 		exec 3>&- 2>/dev/null
 		# as long as tail at most: whoever holds the pipe keeps the reader waiting
 		{ flock -w "$seconds" "$dir/lock" true && echo "exited with $(<"$dir/code")"; } &
-		exec timeout "$seconds" tail -q -f -n +1 "$dir/out" "$dir/err"
+		exec timeout "$seconds" tail -q -f -n "+$from" "$dir/out" "$dir/err"
 	)
 	tail=$!
 	while read -r -u "$lines" line; do
 		if [[ $line =~ $ended ]]; then
 			code=1
 			# the end may overtake the last lines
-			line=$(cat "$dir/out" "$dir/err" | grep -E -m1 -- "$regex") && code=0
+			line=$(tail -q -n "+$from" "$dir/out" "$dir/err" | grep -E -m1 -- "$regex") && code=0
 		elif [[ $line =~ $regex ]]; then
 			code=0
 		else

@@ -95,6 +95,17 @@ siv_guest() # NAME
 
 siv_ctl() { "$SIV_BIN/sivctl" --socket "$VM_RUN/run/hostd.sock" "$@"; }
 
+# Waits until both kernels have closed every channel of the link and its pages are free again.
+siv_await_no_channels()
+{
+	local from
+
+	from=$(($(wc -l <"$(host_job_dir hostd)/err") + 1))
+	siv_ctl status | grep -q 'link cockpit--adas: .* 0 channels, 0 of' ||
+		job_await_line "$(host_job_dir hostd)" \
+			'link cockpit--adas: a channel is free again, 0 are open' 30 "$from" >/dev/null
+}
+
 # teardown_file of suites with a host: as vm.bash's, and the daemons too.
 siv_teardown_file()
 {
