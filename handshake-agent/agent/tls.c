@@ -105,7 +105,6 @@ static enum sivp_reason verify_reason(long result)
 {
 	switch (result) {
 	case X509_V_ERR_CERT_HAS_EXPIRED:
-	case X509_V_ERR_CERT_NOT_YET_VALID:
 		return SIVP_R_EXPIRED;
 	case X509_V_ERR_CERT_REVOKED:
 		return SIVP_R_REVOKED;

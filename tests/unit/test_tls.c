@@ -188,7 +188,7 @@ static void test_whom_both_ends_refuse(void **state)
 		spec = ok, spec.not_after = NOW - 1;
 		refuses(&spec, server, ca_key, SIVP_R_EXPIRED);
 		spec = ok, spec.not_before = NOW + 10;
-		refuses(&spec, server, ca_key, SIVP_R_EXPIRED);
+		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
 		/* names */
 		spec = ok, spec.san = "URI:spiffe://car.example/vm/adas/service/other";
 		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);

@@ -245,7 +245,6 @@ enum { SIV_RECORD_EOR = 1 << 0 };
  *   CHAN_GET   dump of { CHAN, PEER, SERVICE, UID, STATE, TX_BYTES, RX_BYTES }
  */
 #define SIV_GENL_NAME   "sivshmem"
-#define SIV_GENL_GROUP  "work" /* multicast group of WORK */
 
 enum {
 	SIV_CMD_UNSPEC,

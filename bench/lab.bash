@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Two VMs with everything between them that is measured: a link with hostd and agents, virtio-net, a
+# second ivshmem device that is nobody's, and servers for each path. Sourced by run.
+
+ADAS_IP=192.168.77.2
+SIV_URL=siv://adas/bench
+PORT=7000 # TCP and vsock
+UNIX_PATH=/tmp/bench.sock
+REDIS_SIV_PORT=6379 REDIS_TCP_PORT=6380
+REDIS_RULE="tcp:$ADAS_IP:$REDIS_SIV_PORT=siv://adas/cache"
+REDIS_KEY=key:__rand_int__ # redis-benchmark's, literally, when it is not told to draw keys
+REDIS_VALUE_BYTES=64
+
+# The bare link: its size tells its device from the other in the guests.
+BARE_SIZE=1M BARE_BYTES=$((1 << 20)) BARE_VECTORS=1
+BARE_RUN=$VM_RUN/bare
+
+lab_host_conf()
+{
+	cat <<-EOF
+		trust-domain = "car.example"
+		state = "$VM_RUN/state"
+		run = "$VM_RUN/run"
+		audit = "$SIV_AUDIT"
+		vm "cockpit" { services = {"dashboard"} }
+		vm "adas" { services = {"bench", "cache"} }
+		link "cockpit" "adas" { size = "64M" }
+		allow { from = "cockpit/dashboard"
+		        to = "adas/bench" }
+		allow { from = "cockpit/dashboard"
+		        to = "adas/cache" }
+		allow { from = "adas/bench"
+		        to = "adas/bench" }
+	EOF
+}
+
+siv_agent_conf() # NAME
+{
+	case $1 in
+	cockpit) echo 'service "dashboard" { user = "root" }' ;;
+	adas)
+		echo 'service "bench" { user = "root" }'
+		echo 'service "cache" { user = "redis" }'
+		;;
+	esac
+}
+
+# The second device is behind a bridge of its own, as the first is: above 4 GiB, write-back.
+vm_qemu_args() # NAME
+{
+	"$SIV_BIN/sivctl" --config "$SIV_HOST_CONF" qemu-args "$1"
+	echo "-device pci-bridge,id=bare-bridge,chassis_nr=200,pref64-reserve=8G"
+	echo "-chardev socket,id=bare,path=$BARE_RUN/bare-$1.sock"
+	echo "-device ivshmem-doorbell,vectors=$BARE_VECTORS,chardev=bare,bus=bare-bridge,addr=1"
+}
+
+bare_ctl() { "$SIV_BIN/siv-switchctl" --run-dir "$BARE_RUN" "$@"; }
+
+lab_host()
+{
+	mkdir -p "$VM_RUN/run" "$VM_RUN/state" "$BARE_RUN"
+	lab_host_conf >"$SIV_HOST_CONF"
+	siv_hostd_start
+	bare_ctl start "$VM_LOGS/bare-switch.log" >/dev/null
+	bare_ctl add bare cockpit adas "$BARE_SIZE" "$BARE_VECTORS" >/dev/null
+}
+
+lab_host_stop()
+{
+	local pid
+
+	siv_host_stop
+	! pid=$(bare_ctl pid 2>/dev/null) || kill "$pid"
+}
+
+lab_boot() { vm_pair cockpit adas; }
+
+# Keeps the second device from the module, before that is loaded; prints what a process maps.
+bare_device() # NAME
+{
+	vm_run "$1" sh -c 'for dev in /sys/bus/pci/devices/*; do
+			[ "$(cat $dev/vendor)$(cat $dev/device)" = 0x1af40x1110 ] || continue
+			[ "$(stat -c %s $dev/resource2)" = "$1" ] || continue
+			echo none >$dev/driver_override && echo 1 >$dev/enable &&
+				echo $dev/resource2 && exit
+		done
+		echo "no ivshmem device with $1 bytes of memory" >&2
+		exit 1' bare "$BARE_BYTES"
+}
+
+# redis_start JOB PORT [COMMAND...]: the stock server, under COMMAND
+redis_start()
+{
+	local job=$1 port=$2
+
+	shift 2
+	vm_job adas "$job" -u redis "$@" redis-server --dir /tmp --save '' --protected-mode no \
+		--bind "$ADAS_IP" --port "$port"
+	vm_job_await_line adas "$job" 'Ready to accept connections' >/dev/null
+}
+
+redis_set() # PORT [COMMAND...]
+{
+	local port=$1 value
+
+	shift
+	value=$(printf "%0${REDIS_VALUE_BYTES}d" 0)
+	[[ $(vm_run cockpit "$@" redis-cli -h "$ADAS_IP" -p "$port" set "$REDIS_KEY" "$value") == OK ]]
+}
+
+lab_guests()
+{
+	bare_cockpit=$(bare_device cockpit)
+	bare_adas=$(bare_device adas)
+	siv_guest cockpit
+	siv_guest adas
+	vm_job adas server siv-bench serve siv:///bench "tcp:0.0.0.0:$PORT" "unix:$UNIX_PATH" \
+		"vsock:$PORT"
+	vm_job_await_line adas server '^ready$' >/dev/null
+	redis_start redis-socket "$REDIS_SIV_PORT" \
+		sivshmem-run --rule "$REDIS_RULE; peer cockpit = 192.168.77.1"
+	redis_start redis-tcp "$REDIS_TCP_PORT"
+	redis_set "$REDIS_SIV_PORT" sivshmem-run --rule "$REDIS_RULE"
+	redis_set "$REDIS_TCP_PORT"
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * siv-bench: measures round trips, throughput and connect() over AF_SIVSHMEM and over what it is
+ * compared with. bench/run drives it; docs/bench.md says what the figures mean.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "measure.h"
+#include "ring.h"
+#include "serve.h"
+
+enum {
+	SAMPLES_MAX = 1 << 20,
+	MILLISECONDS_MAX = 60000,
+	ENDPOINTS_MAX = 8,
+	CLIENT_SIDE = 0, /* of a ring */
+	SERVER_SIDE = 1,
+};
+
+#define TRANSFER_MAX (1ul << 30)
+#define RING_PREFIX  "ring:"
+
+struct command;
+
+struct options {
+	const struct command *command;
+	char *endpoints[ENDPOINTS_MAX];
+	unsigned int n_endpoints;
+	const char *name;
+	unsigned long count;
+	unsigned long milliseconds;
+	unsigned long size;
+	unsigned long transfer;
+	unsigned long session;
+	bool samples;
+};
+
+struct command {
+	const char *name;
+	const char *help;
+	const char *unit;
+	unsigned int endpoints_max;
+	unsigned long size; /* bytes of a message, unless told */
+	int (*run)(const struct options *options);
+	int (*measure)(struct stream *stream, const struct measure_limits *limits,
+		       struct samples *samples);
+};
+
+static int run_serve(const struct options *options);
+static int run_stream(const struct options *options);
+static int run_connect(const struct options *options);
+static int run_clock(const struct options *options);
+
+static const struct command commands[] = {
+	{ .name = "serve", .help = "answer at each ENDPOINT until killed; at a ring: one client",
+	  .run = run_serve, .endpoints_max = ENDPOINTS_MAX },
+	{ .name = "rtt", .help = "time of a message there and back", .unit = "us",
+	  .run = run_stream, .measure = measure_rtt, .endpoints_max = 1, .size = 64 },
+	{ .name = "throughput", .help = "one way, until all of a transfer is acknowledged",
+	  .unit = "MB/s", .run = run_stream, .measure = measure_throughput, .endpoints_max = 1,
+	  .size = 16384 },
+	{ .name = "connect", .help = "time of connect(), each in a new process", .unit = "ms",
+	  .run = run_connect, .endpoints_max = 1 },
+	{ .name = "clock", .help = "time that reading the clock takes: no ENDPOINT", .unit = "ns",
+	  .run = run_clock },
+};
+
+static const struct argp_option argp_options[] = {
+	{ "name", 'N', "NAME", 0, "what the line of JSON calls it (the command)", 0 },
+	{ "count", 'n', "N", 0, "samples, at most (50000)", 0 },
+	{ "milliseconds", 'm', "MS", 0, "for as long, at most, and one sample (1000)", 0 },
+	{ "size", 's', "BYTES", 0, "of a message (rtt: 64, throughput: 16384)", 0 },
+	{ "transfer", 't', "BYTES", 0, "throughput: one sample moves so many (4194304)", 0 },
+	{ "session", 'S', "N", 0, "ring: a number that both sides give, another each time (1)", 0 },
+	{ "samples", 'a', NULL, 0, "print the samples too", 0 },
+	{ 0 },
+};
+
+static unsigned long parse_number(const char *arg, unsigned long max, struct argp_state *state)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(arg, &end, 10);
+	if (*arg < '0' || *arg > '9' || *end || errno || n < 1 || n > max)
+		argp_error(state, "%s: not a number from 1 to %lu", arg, max);
+	return n;
+}
+
+/* It goes into JSON as it is. */
+static const char *parse_name(const char *arg, struct argp_state *state)
+{
+	if (!*arg || arg[strspn(arg, "abcdefghijklmnopqrstuvwxyz0123456789-/")])
+		argp_error(state, "%s: a name has a-z, 0-9, - and /", arg);
+	return arg;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case 'N':
+		options->name = parse_name(arg, state);
+		return 0;
+	case 'n':
+		options->count = parse_number(arg, SAMPLES_MAX, state);
+		return 0;
+	case 'm':
+		options->milliseconds = parse_number(arg, MILLISECONDS_MAX, state);
+		return 0;
+	case 's':
+		options->size = parse_number(arg, STREAM_MESSAGE_MAX, state);
+		return 0;
+	case 't':
+		options->transfer = parse_number(arg, TRANSFER_MAX, state);
+		return 0;
+	case 'S':
+		options->session = parse_number(arg, UINT32_MAX, state);
+		return 0;
+	case 'a':
+		options->samples = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (options->n_endpoints == options->command->endpoints_max)
+			argp_error(state, "%s: too many endpoints", arg);
+		options->endpoints[options->n_endpoints++] = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!options->n_endpoints && options->command->endpoints_max)
+			argp_error(state, "no endpoint: write " ENDPOINT_FORMS ", or ring:/PATH");
+		if (options->transfer < options->size)
+			argp_error(state, "a transfer is at least one message");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int fail(const char *what, int err)
+{
+	fprintf(stderr, "siv-bench: %s: %s\n", what, siv_strerror(err));
+	return EXIT_FAILURE;
+}
+
+static const char *ring_path(const char *endpoint)
+{
+	const size_t len = strlen(RING_PREFIX);
+
+	return strncmp(endpoint, RING_PREFIX, len) ? NULL : endpoint + len;
+}
+
+static int serve_ring(const char *path, const struct options *options)
+{
+	struct stream *stream;
+	int err;
+
+	stream = ring_open(path, SERVER_SIDE, options->session, &err);
+	if (stream)
+		err = serve_stream(stream);
+	return err ? fail(path, err) : EXIT_SUCCESS;
+}
+
+static int run_serve(const struct options *options)
+{
+	const char *path = ring_path(options->endpoints[0]);
+
+	if (path)
+		return serve_ring(path, options);
+	return serve_endpoints((char **)options->endpoints, options->n_endpoints);
+}
+
+static struct stream *open_stream(const struct options *options, int *err)
+{
+	const char *path = ring_path(options->endpoints[0]);
+	struct endpoint endpoint;
+	struct stream *stream;
+	int fd;
+
+	if (path)
+		return ring_open(path, CLIENT_SIDE, options->session, err);
+	*err = endpoint_parse(options->endpoints[0], &endpoint);
+	if (*err)
+		return NULL;
+	fd = endpoint_connect(&endpoint);
+	*err = fd < 0 ? fd : -ENOMEM;
+	stream = fd < 0 ? NULL : socket_stream(fd);
+	return stream;
+}
+
+static struct measure_limits limits_of(const struct options *options)
+{
+	return (struct measure_limits){
+		.size = options->size,
+		.transfer = options->transfer,
+		.nanoseconds = options->milliseconds * 1000000ull,
+	};
+}
+
+static int report(const struct options *options, struct samples *samples, int err)
+{
+	if (!err)
+		samples_print(stdout, options->name, options->command->unit, samples,
+			      options->samples);
+	samples_free(samples);
+	return err ? fail(options->endpoints[0], err) : EXIT_SUCCESS;
+}
+
+static int run_stream(const struct options *options)
+{
+	struct measure_limits limits = limits_of(options);
+	struct samples samples;
+	struct stream *stream;
+	int err = samples_init(&samples, options->count);
+
+	if (err)
+		return fail("samples", err);
+	stream = open_stream(options, &err);
+	if (stream) {
+		err = options->command->measure(stream, &limits, &samples);
+		if (!err)
+			err = measure_end(stream);
+		stream->ops->close(stream);
+	}
+	return report(options, &samples, err);
+}
+
+static int run_connect(const struct options *options)
+{
+	struct measure_limits limits = limits_of(options);
+	struct endpoint endpoint;
+	struct samples samples;
+	int err = samples_init(&samples, options->count);
+
+	if (err)
+		return fail("samples", err);
+	err = endpoint_parse(options->endpoints[0], &endpoint);
+	if (!err)
+		err = measure_connect(&endpoint, &limits, &samples);
+	return report(options, &samples, err);
+}
+
+static int run_clock(const struct options *options)
+{
+	struct measure_limits limits = limits_of(options);
+	struct samples samples;
+	int err = samples_init(&samples, options->count);
+
+	if (err)
+		return fail("samples", err);
+	measure_clock(&limits, &samples);
+	return report(options, &samples, 0);
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: siv-bench COMMAND [OPTION...] [ENDPOINT...]\n\n", out);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+	fputs("\nENDPOINT: " ENDPOINT_FORMS ";\n"
+	      "ring:/PATH, memory that both sides map. siv-bench COMMAND --help: its options.\n",
+	      out);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = argp_options, .parser = parse_option, .args_doc = "ENDPOINT...",
+		.doc = "Measures, and prints one line of JSON.\vENDPOINT: " ENDPOINT_FORMS
+		       ", or ring:/PATH.",
+	};
+	struct options options = {
+		.count = 50000, .milliseconds = 1000, .transfer = 4ul << 20, .session = 1,
+	};
+
+	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(argv[1], commands[i].name))
+			options.command = &commands[i];
+	if (!options.command) {
+		usage(argc > 1 && !strcmp(argv[1], "--help") ? stdout : stderr);
+		return argc > 1 && !strcmp(argv[1], "--help") ? EXIT_SUCCESS : EX_USAGE;
+	}
+	options.name = options.command->name;
+	options.size = options.command->size;
+	argp_err_exit_status = EX_USAGE;
+	argp_parse(&argp, argc - 1, argv + 1, 0, NULL, &options);
+	return options.command->run(&options);
+}

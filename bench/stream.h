@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A two-way stream of bytes over whatever path is measured, so that all paths run the same code,
+ * and what is said over it.
+ *
+ * The client sends a request; the server answers it with an acknowledgement, eight bytes that are
+ * the request's total:
+ *
+ *   ECHO size count    acknowledged at once; then count messages of size bytes, each sent back
+ *   SINK size count    size * count bytes that are thrown away; acknowledged after the last one
+ *   END                acknowledged; the stream ends
+ */
+#ifndef BENCH_STREAM_H
+#define BENCH_STREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum stream_op { STREAM_ECHO = 1, STREAM_SINK, STREAM_END };
+
+struct stream_request {
+	uint32_t op;
+	uint32_t size;  /* bytes of a message, at most STREAM_MESSAGE_MAX */
+	uint64_t count; /* of messages, at most STREAM_COUNT_MAX */
+};
+
+#define STREAM_MESSAGE_MAX (1u << 16)
+#define STREAM_COUNT_MAX   (1ull << 32)
+
+struct stream;
+
+struct stream_ops {
+	/* Sends all of it. Returns 0 or -errno. */
+	int (*send)(struct stream *stream, const void *buf, size_t len);
+	/*
+	 * Receives at least @min and at most @max bytes; 0 < min <= max. Returns their number, 0
+	 * when the stream ended before the first, or -errno; -ECONNRESET when it ended before @min.
+	 */
+	ssize_t (*recv)(struct stream *stream, void *buf, size_t min, size_t max);
+	void (*close)(struct stream *stream);
+};
+
+struct stream {
+	const struct stream_ops *ops;
+};
+
+#endif
