@@ -26,7 +26,11 @@ static DEFINE_MUTEX(agent_lock); /* who registers, and who leaves */
 static DEFINE_SPINLOCK(agent_vm_lock);
 static u32 agent_port; /* 0: none; written under agent_lock */
 static char agent_vm[SIV_VM_LEN];
-static u64 module_nonce;
+
+/* Tells one load of the module from the next; also for the agent, before it can register. */
+static unsigned long long module_nonce;
+module_param_named(nonce, module_nonce, ullong, 0444);
+MODULE_PARM_DESC(nonce, "another number at each load (read only)");
 
 static struct genl_family siv_genl;
 

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <linux/genetlink.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,7 +30,7 @@
 
 #define NL_RCVBUF        (1024 * 1024) /* bytes */
 #define NL_ROUND_MAX     64            /* datagrams read before others have their turn */
-#define SYS_MODULE       "/sys/module/af_sivshmem"
+#define NONCE_FILE       "/sys/module/af_sivshmem/parameters/nonce" /* decimal */
 #define NL_CTRL_NOTIFY   GENL_ID_CTRL  /* the controller's one group has a fixed number */
 #define NL_CMD_GETFAMILY (-1)          /* request.cmd of our question to the controller */
 
@@ -226,16 +227,18 @@ static void module_gone(struct nl_kernel *k)
 	k->kernel.present(k->kernel.ctx, false, 0);
 }
 
-/*
- * What tells this load of the module from the last one. The module has a nonce of its own, but gives
- * it only to who registers with the VM's name, which comes from the host, which wants the nonce
- * first. A folder in sysfs has an inode number that is not used again during a boot.
- */
+/* What tells this load of the module from the last one; 0 if it cannot be read. */
 static uint64_t load_nonce(void)
 {
-	struct stat st;
+	FILE *file = fopen(NONCE_FILE, "re");
+	unsigned long long nonce = 0;
 
-	return stat(SYS_MODULE, &st) ? 0 : st.st_ino;
+	if (!file)
+		return 0;
+	if (fscanf(file, "%llu", &nonce) != 1)
+		errno = EINVAL;
+	fclose(file);
+	return nonce;
 }
 
 static void got_family(struct nl_kernel *k, struct nlmsghdr *nlh)
@@ -257,7 +260,7 @@ static void got_family(struct nl_kernel *k, struct nlmsghdr *nlh)
 		return;
 	nonce = load_nonce();
 	if (!nonce) {
-		log_error("kernel: " SYS_MODULE ": %s: mount /sys", strerror(errno));
+		log_error("kernel: " NONCE_FILE ": %s: mount /sys", strerror(errno));
 		return;
 	}
 	k->family = family;

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the client's cases share. */
+#ifndef CASES_H
+#define CASES_H
+
+#include <stdint.h>
+
+#include <sivshmem/abi.h>
+
+/* The server: as given, and parsed. */
+extern const char *url;
+extern struct sockaddr_sivshmem addr;
+
+int order(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
+int new_socket(int flags);
+short poll_now(int fd, short events);
+short poll_wait(int fd, short events); /* exits if nothing comes within 30 s */
+
+void case_names(const char *arg);
+void case_connect_nonblock(const char *arg);
+void case_connect_signal(const char *arg);
+void case_connect_abandon(const char *arg);
+void case_refused(const char *arg);
+void case_bad_address(const char *arg);
+void case_connect_time(const char *arg);
+void case_reuseport(const char *arg);
+void case_hold(const char *arg);
+void case_ping(const char *arg);
+void case_marker(const char *arg);
+
+#endif

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The client's cases: names, listening and connecting, and connections that are only held.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sivshmem.h>
+
+#include "cases.h"
+#include "check.h"
+
+/* Names of both sides, and the authenticated peer. */
+void case_names(const char *arg)
+{
+	struct sockaddr_sivshmem name;
+	socklen_t len = sizeof(name);
+	struct siv_peer peer;
+	struct ucred cred;
+	int fd = order(MODE_ECHO, 0, 0);
+
+	(void)arg;
+	CHECK(!getpeername(fd, (void *)&name, &len) && len == sizeof(name));
+	CHECK(name.ssiv_family == siv_family() && !strcmp(name.ssiv_service, addr.ssiv_service));
+	CHECK(name.ssiv_vm[0]);
+	CHECK(!getsockname(fd, (void *)&name, &len) && len == sizeof(name));
+	CHECK(name.ssiv_service[0]);
+	CHECK(!siv_peer(fd, &peer));
+	CHECK(!strncmp(peer.spiffe_id, "spiffe://", 9));
+	CHECK(!strcmp(peer.addr.ssiv_service, addr.ssiv_service));
+	printf("%s\n", peer.spiffe_id);
+	len = sizeof(cred);
+	CHECK(!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len));
+	CHECK(cred.pid == 0 && cred.uid == (uid_t)-1 && cred.gid == (gid_t)-1);
+	close(fd);
+	fd = new_socket(0);
+	CHECK_ERRNO(getpeername(fd, (void *)&name, &len), ENOTCONN);
+	CHECK(siv_peer(fd, &peer) == -ENOTCONN);
+	close(fd);
+}
+
+/*
+ * A non-blocking connect is done at once, or EINPROGRESS: then poll says when, and asking again
+ * EISCONN. Prints how many of 10 were in progress: on a local link the agent may be that fast.
+ */
+void case_connect_nonblock(const char *arg)
+{
+	struct order o = { .mode = MODE_ECHO };
+	int fd, err, i, in_progress = 0;
+	socklen_t len = sizeof(err);
+
+	(void)arg;
+	for (i = 0; i < 10; i++) {
+		fd = new_socket(SOCK_NONBLOCK);
+		if (connect(fd, (void *)&addr, sizeof(addr))) {
+			CHECK(errno == EINPROGRESS);
+			in_progress++;
+			CHECK(poll_wait(fd, POLLOUT) == POLLOUT);
+			CHECK(!getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) && !err);
+			CHECK(!connect(fd, (void *)&addr, sizeof(addr)) || errno == EISCONN);
+		}
+		CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), EISCONN);
+		write_all(fd, &o, sizeof(o));
+		close(fd);
+	}
+	printf("%d in progress\n", in_progress);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* A signal ends the wait, not the connect: asking again waits on and succeeds. */
+void case_connect_signal(const char *arg)
+{
+	struct sigaction act = { .sa_handler = on_alarm };
+	struct order o = { .mode = MODE_ECHO };
+	int fd, interrupted = 0, i;
+
+	(void)arg;
+	sigaction(SIGALRM, &act, NULL);
+	for (i = 0; i < 200; i++) {
+		fd = new_socket(0);
+		ualarm(1 + i * 7 % 300, 0);
+		if (connect(fd, (void *)&addr, sizeof(addr)) < 0) {
+			CHECK(errno == EINTR);
+			interrupted++;
+			while (connect(fd, (void *)&addr, sizeof(addr)) < 0 && errno != EISCONN)
+				CHECK(errno == EINTR || errno == EALREADY);
+		}
+		ualarm(0, 0);
+		write_all(fd, &o, sizeof(o));
+		close(fd);
+	}
+	printf("%d of %d interrupted\n", interrupted, i);
+	CHECK(interrupted);
+}
+
+/* Closing in the middle of a connect leaves nothing behind. */
+void case_connect_abandon(const char *arg)
+{
+	int i, fd;
+
+	(void)arg;
+	for (i = 0; i < 50; i++) {
+		fd = new_socket(SOCK_NONBLOCK);
+		CHECK(!connect(fd, (void *)&addr, sizeof(addr)) || errno == EINPROGRESS);
+		close(fd);
+	}
+	fd = order(MODE_ECHO, 0, 0);
+	close(fd);
+}
+
+/* connect() fails with the errno ARG, at once and by poll, and the socket can try again. */
+void case_refused(const char *arg)
+{
+	int want = atoi(arg), fd = new_socket(0), err = 0;
+	socklen_t len = sizeof(err);
+
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), want);
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), want);
+	close(fd);
+	fd = new_socket(SOCK_NONBLOCK);
+	if (connect(fd, (void *)&addr, sizeof(addr)) < 0 && errno == EINPROGRESS) {
+		CHECK(poll_wait(fd, POLLOUT) & POLLERR);
+		CHECK(!getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len));
+	} else {
+		err = errno;
+	}
+	if (err != want)
+		die("errno is %d, should be %d", err, want);
+	close(fd);
+}
+
+/* Addresses that are none: refused before anybody is asked. */
+void case_bad_address(const char *arg)
+{
+	struct sockaddr_sivshmem a = addr;
+	int fd = new_socket(0);
+
+	(void)arg;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a) - 1), EINVAL);
+	a.ssiv_flags = 1;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_service[SIV_SERVICE_LEN - 1] = 'x';
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_service[0] = 'A';
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	memset(a.ssiv_service, 'a', sizeof(a.ssiv_service));
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_service[0] = 0;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EINVAL);
+	a = addr;
+	a.ssiv_family = AF_INET;
+	CHECK_ERRNO(connect(fd, (void *)&a, sizeof(a)), EAFNOSUPPORT);
+	CHECK_ERRNO(listen(fd, 1), EINVAL);
+	CHECK_ERRNO(accept(fd, NULL, NULL), EINVAL);
+	close(fd);
+	CHECK_ERRNO(socket(siv_family(), SOCK_DGRAM, 0), ESOCKTNOSUPPORT);
+	CHECK_ERRNO(socket(siv_family(), SOCK_STREAM, 6), EPROTONOSUPPORT);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* ARG times from connect() to connected; prints the median, least and greatest milliseconds. */
+void case_connect_time(const char *arg)
+{
+	int n = arg ? atoi(arg) : 9, i, fd;
+	double *ms = calloc(n, sizeof(*ms));
+	struct timespec a, b;
+
+	for (i = 0; i < n; i++) {
+		fd = new_socket(0);
+		clock_gettime(CLOCK_MONOTONIC, &a);
+		CHECK(!connect(fd, (void *)&addr, sizeof(addr)));
+		clock_gettime(CLOCK_MONOTONIC, &b);
+		ms[i] = (b.tv_sec - a.tv_sec) * 1e3 + (b.tv_nsec - a.tv_nsec) / 1e6;
+		close(fd);
+	}
+	qsort(ms, n, sizeof(*ms), by_value);
+	printf("%.1f %.1f %.1f\n", ms[n / 2], ms[0], ms[n - 1]);
+	free(ms);
+}
+
+/* SIVSHMEM_REUSEPORT on both: two listeners share a service and take turns; without it EADDRINUSE. */
+void case_reuseport(const char *arg)
+{
+	struct sockaddr_sivshmem a = addr;
+	int one = 1, fd[3], i;
+	struct pollfd p[2];
+
+	(void)arg;
+	memset(a.ssiv_vm, 0, sizeof(a.ssiv_vm));
+	snprintf(a.ssiv_service, sizeof(a.ssiv_service), "shared");
+	for (i = 0; i < 3; i++) {
+		fd[i] = new_socket(0);
+		if (i < 2)
+			CHECK(!setsockopt(fd[i], SOL_SIVSHMEM, SIVSHMEM_REUSEPORT, &one, sizeof(one)));
+		CHECK(!bind(fd[i], (void *)&a, sizeof(a)));
+	}
+	CHECK(!listen(fd[0], 5) && !listen(fd[1], 5));
+	CHECK_ERRNO(listen(fd[2], 5), EADDRINUSE);
+	close(fd[2]);
+	for (i = 0; i < 2; i++) {
+		fd[2] = new_socket(0);
+		CHECK(!connect(fd[2], (void *)&a, sizeof(a)));
+		p[i] = (struct pollfd){ .fd = fd[i], .events = POLLIN };
+	}
+	CHECK(poll(p, 2, 0) == 2);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* Holds a connection until the peer resets it: prints "connected", then what recv and send say. */
+void case_hold(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0);
+	char c;
+	ssize_t n;
+
+	(void)arg;
+	puts("connected");
+	n = recv(fd, &c, 1, 0);
+	printf("recv: %s\n", n < 0 ? strerrorname_np(errno) : "no error");
+	n = send(fd, &c, 1, MSG_NOSIGNAL);
+	printf("send: %s\n", n < 0 ? strerrorname_np(errno) : "no error");
+	close(fd);
+}
+
+/* Holds a connection until SIGTERM, answering itself through the peer each time it gets SIGUSR1. */
+void case_ping(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0), sig, n = 0;
+	sigset_t set;
+	char c = 'p';
+
+	(void)arg;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	puts("connected");
+	while (!sigwait(&set, &sig) && sig == SIGUSR1) {
+		write_all(fd, &c, 1);
+		read_all(fd, &c, 1);
+		printf("pong %d\n", ++n);
+	}
+	close(fd);
+}
+
+/* Sends ARG there and back, prints "written", and holds the connection. */
+void case_marker(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0);
+	char back[256];
+	size_t len = strlen(arg);
+
+	CHECK(len < sizeof(back));
+	write_all(fd, arg, len);
+	read_all(fd, back, len);
+	puts("written");
+	pause();
+}
