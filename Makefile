@@ -20,7 +20,7 @@ say = $(if $(Q),@printf '  %-8s %s\n' '$(1)' '$(2)')
 # setup.mk is both the stamp of scripts/setup and what it found out (KERNEL_RELEASE, KERNEL_BUILD,
 # KERNEL_IMAGE). make remakes it and then starts over, so that fragments which ask pkg-config are
 # only ever read on a machine that has it.
-NO_SETUP_GOALS := help setup clean distclean
+NO_SETUP_GOALS := help setup clean distclean uninstall
 NEEDS_SETUP := $(filter-out $(NO_SETUP_GOALS),$(or $(MAKECMDGOALS),help))
 
 $(CACHE)/setup.mk: scripts/setup scripts/packages
@@ -121,7 +121,7 @@ HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
 .PHONY: demo help setup all modules guest check check-unit check-fuzz check-vm check-debug debug-kernel \
-	vm-shell bench format clean distclean
+	vm-shell bench man install uninstall format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -164,6 +164,30 @@ vm-shell: all guest ## a shell in one VM of a running pair; VM=adas for the othe
 
 bench: all guest ## measure sockets between two VMs against TCP and a bare ring; docs/bench.md
 	$(Q)bench/run
+
+# PREFIX and LIBDIR stand only in files that packaging/install writes itself, the pkg-config file and
+# the units: so `make` as a user and `sudo make install PREFIX=/usr` go together.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+SYSCONFDIR ?= /etc
+INSTALL_PROGRAMS := sivshmem-hostd sivshmem-switch sivshmem-agent sivctl sivshmem-run
+MAN_PAGES := $(patsubst man/%.scd,build/man/%,$(wildcard man/*.scd))
+packaging_install = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
+	SYSCONFDIR='$(SYSCONFDIR)' VERSION='$(SIV_VERSION)' packaging/install
+SIV_VERSION ?= $(shell sed -n 's/^SIV_VERSION := //p' libsivshmem/build.mk)
+
+$(MAN_PAGES): build/man/%: man/%.scd
+	$(call say,MAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)scdoc <$< >$@
+
+man: $(MAN_PAGES) ## man pages, in build/man
+
+install: $(INSTALL_PROGRAMS:%=build/bin/%) $(LIBRARIES) man ## install under DESTDIR and PREFIX (/usr/local); packaging/install
+	$(Q)$(packaging_install) install
+
+uninstall: ## remove what install put there, but no configuration
+	$(Q)$(packaging_install) uninstall
 
 format: ## format all C sources in place
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format -i

@@ -21,9 +21,9 @@
 #include "sock.h"
 #include "upcall.h"
 
-static unsigned int upcall_timeout_ms = 10000;
+static unsigned int upcall_timeout_ms = 30000;
 module_param(upcall_timeout_ms, uint, 0644);
-MODULE_PARM_DESC(upcall_timeout_ms, "connect() and bind() give up after this long (10000)");
+MODULE_PARM_DESC(upcall_timeout_ms, "connect() and bind() give up after this long (30000)");
 
 static DEFINE_SPINLOCK(queue_lock);
 static LIST_HEAD(queue);

@@ -31,7 +31,7 @@
 #define BROKER_SESSIONS_PER_PAIR 256u          /* half-open connects between two VMs */
 #define BROKER_SESSION_BYTES     (256u * 1024) /* TLS bytes of a session, both directions */
 #define BROKER_SESSION_RECORDS   256u          /* TLS messages of a session, both directions */
-#define BROKER_HANDSHAKE_MS      10000u        /* from OPEN to the first GRANT */
+#define BROKER_HANDSHAKE_MS      30000u        /* from OPEN to the first GRANT */
 #define BROKER_QUEUE_BYTES       (1u << 20)    /* towards a VM, before its sessions are dropped */
 #define BROKER_QUEUE_RESERVE     (1u << 20)    /* beyond that, for what is not a session's */
 

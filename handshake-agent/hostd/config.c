@@ -9,9 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/suggest.h"
 #include "broker/ca.h"
-#include "config_parse.h"
+#include "common/config_parse.h"
+#include "common/config_value.h"
+#include "common/suggest.h"
 
 #define MS_PER_S 1000ull
 
@@ -49,7 +50,7 @@ static cfg_opt_t opts[] = {
 	CFG_STR("audit", NULL, CFGF_NODEFAULT),
 	CFG_STR("certificate-lifetime", "24h", CFGF_NONE),
 	CFG_STR("link-timeout", "10s", CFGF_NONE),
-	CFG_STR("handshake-timeout", "10s", CFGF_NONE),
+	CFG_STR("handshake-timeout", "30s", CFGF_NONE),
 	CFG_INT("sessions-per-vm", BROKER_SESSIONS_PER_VM, CFGF_NONE),
 	CFG_INT("sessions-per-pair", BROKER_SESSIONS_PER_PAIR, CFGF_NONE),
 	CFG_SEC("ca", ca_opts, CFGF_NONE),
@@ -68,59 +69,13 @@ struct build {
 
 /* Values */
 
-/* Digits and one of @units, whose factors are @factors. False: not that, or beyond @max. */
-static bool parse_amount(const char *text, const char *const units[], const uint64_t factors[],
-			 uint64_t max, uint64_t *out)
-{
-	unsigned long long number;
-	char *end;
-
-	if (!isdigit((unsigned char)text[0]))
-		return false;
-	errno = 0;
-	number = strtoull(text, &end, 10);
-	if (errno)
-		return false;
-	for (unsigned int i = 0; units[i]; i++) {
-		if (strcmp(end, units[i]) == 0) {
-			*out = number * factors[i];
-			return number <= max / factors[i];
-		}
-	}
-	return false;
-}
-
-/* A size in bytes: "4096", "64K", "64M", "1G". */
-static bool parse_size(const char *text, uint64_t *bytes)
-{
-	static const char *const units[] = { "", "K", "M", "G", NULL };
-	static const uint64_t factors[] = { 1, 1ull << 10, 1ull << 20, 1ull << 30 };
-
-	return parse_amount(text, units, factors, UINT64_MAX, bytes);
-}
-
-/* A duration in milliseconds: "500ms", "10s", "5m", "24h"; "0" is none. */
-static bool parse_ms(const char *text, uint64_t *ms)
-{
-	static const char *const units[] = { "ms", "s", "m", "h", "d", NULL };
-	static const uint64_t factors[] = {
-		1, MS_PER_S, 60 * MS_PER_S, 3600 * MS_PER_S, 24 * 3600 * MS_PER_S,
-	};
-
-	if (strcmp(text, "0") == 0) {
-		*ms = 0;
-		return true;
-	}
-	return parse_amount(text, units, factors, UINT32_MAX, ms);
-}
-
 static uint64_t duration(struct build *b, cfg_t *section, const char *key, uint64_t min_ms,
 			 uint64_t max_ms)
 {
 	const char *text = cfg_getstr(section, key);
 	uint64_t ms;
 
-	if (parse_ms(text, &ms) && ms >= min_ms && ms <= max_ms)
+	if (config_ms(text, &ms) && ms >= min_ms && ms <= max_ms)
 		return ms;
 	config_error(b->parse, config_line(b->parse, section, key),
 		     "%s: \"%s\" is no duration from %llums to %llums: write \"500ms\", \"10s\", "
@@ -135,7 +90,7 @@ static uint64_t link_size(struct build *b, cfg_t *section, const char *key)
 	uint64_t size;
 
 	/* QEMU's BAR and a switch's memory are powers of two. */
-	if (parse_size(text, &size) && size >= SIV_LINK_SIZE_MIN && size <= SIV_LINK_SIZE_MAX &&
+	if (config_size(text, &size) && size >= SIV_LINK_SIZE_MIN && size <= SIV_LINK_SIZE_MAX &&
 	    !(size & (size - 1)))
 		return size;
 	config_error(b->parse, config_line(b->parse, section, key),
@@ -223,20 +178,15 @@ static bool read_user(struct build *b, cfg_t *section, struct host_vm *vm)
 	const char *user = cfg_getstr(section, "user");
 	int line = config_line(b->parse, section, "user");
 	struct passwd *pw;
-	char *end;
 
 	vm->uid = HOST_UID_OWN;
 	if (!user)
 		return true;
-	if (isdigit((unsigned char)user[0])) {
-		unsigned long uid = strtoul(user, &end, 10);
-
-		if (*end || uid >= UINT32_MAX) {
-			config_error(b->parse, line, "vm.user: \"%s\" is no user id", user);
-			return false;
-		}
-		vm->uid = (uid_t)uid;
+	if (config_id(user, &vm->uid))
 		return true;
+	if (isdigit((unsigned char)user[0])) {
+		config_error(b->parse, line, "vm.user: \"%s\" is no user id", user);
+		return false;
 	}
 	pw = getpwnam(user);
 	if (!pw) {
@@ -340,7 +290,7 @@ static bool read_vms(struct build *b, cfg_t *cfg)
 
 /* Links */
 
-/* `"a   b"`, as config_parse() has joined it. */
+/* `"a   b"`, as config_parse() gives them. */
 static bool split_titles(const char *title, char first[SIV_VM_LEN], char second[SIV_VM_LEN])
 {
 	char extra;
@@ -560,8 +510,21 @@ static void read_all(struct build *b)
 		read_allow(b, cfg_getnsec(cfg, "allow", i));
 }
 
+static void report(void *errors, const char *message)
+{
+	fprintf(errors, "%s\n", message);
+}
+
 struct host_config *host_config_load(const char *path, FILE *errors)
 {
+	const struct config_source source = {
+		.path = path,
+		.opts = opts,
+		.manual = "host.conf(5)",
+		.two_titles = "link",
+		.report = report,
+		.ctx = errors,
+	};
 	struct build b = { .config = calloc(1, sizeof(*b.config)) };
 	bool ok = false;
 
@@ -569,7 +532,7 @@ struct host_config *host_config_load(const char *path, FILE *errors)
 		return NULL;
 	b.config->path = strdup(path);
 	if (b.config->path)
-		b.parse = config_parse(path, opts, "link", errors);
+		b.parse = config_parse(&source);
 	if (b.parse) {
 		read_all(&b);
 		ok = !config_errors(b.parse);

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "agent/config.h"
-#include "agent/suggest.h"
+#include "common/suggest.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -152,6 +152,15 @@ static void test_what_is_refused_and_how(void **state)
 		{ "control = \"port\"\nservice \"a\" { user = \"0\" }\n", "control: \"port\" is not absolute" },
 		{ "service \"a\" { user \"0\" }\n", "F:1:" },
 		{ "# one\n# two\n/* three\n */ control = \"#4\" # \"\nkontrol = \"\"\n", "F:5: unknown key" },
+		/* a file that was cut off */
+		{ "service \"a\" { user = \"0\" }\nservice \"b\" {\n user = \"0\"\n",
+		  "F:2: this '{' has no '}': was the file cut off?" },
+		{ "service \"a\" {\n user = \"0\" # }\n", "F:1: this '{' has no '}'" },
+		{ "service \"a\" { user = \"0\" }\nservice \"b\"\n", "F:3: " },
+		{ "service \"a\" { user = \"0\" }\nvm =\n", "F:3: " },
+		{ "service \"a\" { user = \"0\" }\nvm = \"her", "F:2: " },
+		{ "service \"a\" { user = \"0\" }\n\n/* more\n", "F:3: this comment has no \"*/\"" },
+		{ "service \"a\" { user = \"0\" }\n}\n", "F:2: " },
 	};
 	struct agent_config c;
 	char said[1024];

@@ -179,6 +179,7 @@ static void test_errors_name_line_and_cure(void **state)
 		{ HEAD "vm \"cockpit\" { }\n", "5: " },
 		{ HEAD "vm \"x\" {\n user = \"}\"\n", "5: this '{' has no '}'" },
 		{ HEAD "vm \"x {\n}\n", "" },
+		{ HEAD "\n/* vm \"x\" {\n}\n", "6: this comment has no \"*/\"" },
 		{ "vm \"a\" { }\n", " trust-domain is missing" },
 		{ "trust-domain = \"x\"\n", " vm: 0 of them" },
 		{ "trust-domain = \"Bad Domain\"\nvm \"a\" { }\n",

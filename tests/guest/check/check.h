@@ -16,7 +16,7 @@ enum mode {
 	MODE_DUPLEX,   /* checks `bytes` of stream `seed`, sends as many of `seed` + 1, then waits for EOF */
 	MODE_SOURCE,   /* sends `bytes` of stream `seed` and closes at once */
 	MODE_REPLY,    /* reads until EOF, then sends `bytes` of stream `seed`, then closes */
-	MODE_STALL,    /* reads nothing until a MODE_GO with the same seed comes, then as MODE_DUPLEX */
+	MODE_STALL,    /* reads nothing until a MODE_GO with the same seed comes, then checks `bytes` of it */
 	MODE_GO,
 	MODE_ABORT,    /* closes with what comes after the order unread */
 	MODE_SHUT_RD,  /* shutdown(SHUT_RD), waits for EOF by poll */

@@ -75,6 +75,22 @@ static void send_stream(int fd, uint64_t seed, uint64_t bytes)
 	free(s);
 }
 
+/* Sends nothing, so that only what is read can wake the writer. */
+static void check_stream(int fd, uint64_t seed, uint64_t bytes)
+{
+	struct stream *s = stream_new(seed);
+	char buf[10007];
+	ssize_t n;
+
+	for (; bytes; bytes -= n) {
+		n = recv(fd, buf, bytes < sizeof(buf) ? bytes : sizeof(buf), 0);
+		if (n <= 0)
+			die("recv with %llu bytes to come", (unsigned long long)bytes);
+		stream_check(s, buf, n);
+	}
+	free(s);
+}
+
 static __thread int current = -1;
 static pthread_t acceptor;
 
@@ -103,7 +119,9 @@ static void *connection(void *arg)
 		break;
 	case MODE_STALL:
 		await_go(o.seed);
-		/* fall through */
+		check_stream(fd, o.seed, o.bytes);
+		drain(fd, false);
+		break;
 	case MODE_DUPLEX:
 		duplex(fd, o.seed + 1, o.seed, o.bytes, DUPLEX_MAX);
 		drain(fd, false);
