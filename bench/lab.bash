@@ -14,6 +14,7 @@ REDIS_VALUE_BYTES=64
 # The bare link: its size tells its device from the other in the guests.
 BARE_SIZE=1M BARE_BYTES=$((1 << 20)) BARE_VECTORS=1
 BARE_RUN=$VM_RUN/bare
+SWITCH_STOP_SECONDS=5
 
 lab_host_conf()
 {
@@ -65,12 +66,19 @@ lab_host()
 	bare_ctl add bare cockpit adas "$BARE_SIZE" "$BARE_VECTORS" >/dev/null
 }
 
+# Both switches are told to end, and awaited: a switch outlives whoever started it.
 lab_host_stop()
 {
-	local pid
+	local pids pid
 
+	pids=$(for dir in "$VM_RUN/run" "$BARE_RUN"; do
+		"$SIV_BIN/siv-switchctl" --run-dir "$dir" pid 2>/dev/null
+	done)
 	siv_host_stop
 	! pid=$(bare_ctl pid 2>/dev/null) || kill "$pid"
+	for pid in $pids; do
+		timeout "$SWITCH_STOP_SECONDS" tail --pid="$pid" -s 0.1 -f /dev/null
+	done
 }
 
 lab_boot() { vm_pair cockpit adas; }

@@ -13,10 +13,24 @@ stage() # TEXT
 
 stage_detail() { DETAIL=$1; }
 
-# What the command itself said is above this.
+# Daemons and servers that ended, badly or too early, with the last thing they said.
+ended_jobs()
+{
+	local dir code
+
+	for dir in "$VM_LOGS"/*/jobs/* "$VM_LOGS"/host/*; do
+		code=$(cat "$dir/code" 2>/dev/null) || continue
+		[[ $code && $code != 0 ]] || continue
+		printf 'bench: %s ended with %d: %s\n' "${dir#"$VM_LOGS"/}" "$code" \
+			"$(tail -n 1 "$dir/err")" >&2
+	done
+}
+
+# What the failed command said is above this.
 stage_failed() # EXIT_CODE
 {
 	trap - ERR
+	ended_jobs
 	printf 'bench: %s%s: failed with %d: see %s\n' "$STAGE" "${DETAIL:+: $DETAIL}" "$1" \
 		"$VM_LOGS" >&2
 	exit 1
