@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# From siv-bench's lines (with samples) of all repetitions, slurped: for each name the summary of all
-# its samples, in the order in which names first came. Percentiles are nearest-rank, as samples.c's.
+# From siv-bench's lines (with samples) of all repetitions, slurped: for each name the summary of
+# all its samples, in the order in which names first came. Percentiles are nearest-rank.
 
 def rank($percent): .[(length * $percent / 100 | ceil) - 1];
 

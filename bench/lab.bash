@@ -113,7 +113,8 @@ redis_set() # PORT [COMMAND...]
 
 	shift
 	value=$(printf "%0${REDIS_VALUE_BYTES}d" 0)
-	[[ $(vm_run cockpit "$@" redis-cli -h "$ADAS_IP" -p "$port" set "$REDIS_KEY" "$value") == OK ]]
+	vm_run cockpit "$@" redis-cli -h "$ADAS_IP" -p "$port" set "$REDIS_KEY" "$value" |
+		grep -qx OK
 }
 
 lab_guests()

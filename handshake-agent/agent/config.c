@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/config_parse.h"
+#include "common/config_value.h"
 #include "common/log.h"
-#include "config_text.h"
-#include "suggest.h"
+#include "common/suggest.h"
 
 #define LOCAL_SIZE_DEFAULT "64M"
 
@@ -45,41 +46,21 @@ static cfg_opt_t opts[] = {
 	CFG_END(),
 };
 
-static char *copy(const char *s)
-{
-	char *p = s ? strdup(s) : NULL;
-
-	if (s && !p)
-		log_error("agent.conf: out of memory");
-	return p;
-}
-
-/* @text as a number of @id_t's range, all of it. */
-static bool parse_id(const char *text, uint32_t *id)
-{
-	unsigned long v;
-	char *end;
-
-	if (!isdigit((unsigned char)text[0]))
-		return false;
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	/* -1 means "no id" to the kernel */
-	if (errno || *end || v >= UINT32_MAX)
-		return false;
-	*id = v;
-	return true;
-}
-
 /* What is being read into what. */
 struct reader {
 	struct agent_config *config;
-	struct config_text *text;
+	struct config_parse *parse;
 };
 
 static int line_of(const struct reader *r, cfg_t *section, const char *key)
 {
-	return config_text_line(r->text, section, key);
+	return config_line(r->parse, section, key);
+}
+
+static bool out_of_memory(const struct reader *r)
+{
+	config_error(r->parse, 0, "out of memory");
+	return false;
 }
 
 static bool read_user(const struct reader *r, cfg_t *sec, struct agent_service *s)
@@ -90,12 +71,13 @@ static bool read_user(const struct reader *r, cfg_t *sec, struct agent_service *
 	if (!user)
 		return true;
 	s->has_uid = true;
-	if (parse_id(user, &s->uid))
+	if (config_id(user, &s->uid))
 		return true;
 	pw = getpwnam(user);
 	if (!pw) {
-		log_error("%s:%d: service \"%s\": user: no user \"%s\": create it, or give its "
-			  "number", r->config->path, line_of(r, sec, "user"), s->name, user);
+		config_error(r->parse, line_of(r, sec, "user"),
+			     "service \"%s\": user: no user \"%s\": create it, or give its number",
+			     s->name, user);
 		return false;
 	}
 	s->uid = pw->pw_uid;
@@ -110,12 +92,13 @@ static bool read_group(const struct reader *r, cfg_t *sec, struct agent_service 
 	if (!group)
 		return true;
 	s->has_gid = true;
-	if (parse_id(group, &s->gid))
+	if (config_id(group, &s->gid))
 		return true;
 	gr = getgrnam(group);
 	if (!gr) {
-		log_error("%s:%d: service \"%s\": group: no group \"%s\": create it, or give its "
-			  "number", r->config->path, line_of(r, sec, "group"), s->name, group);
+		config_error(r->parse, line_of(r, sec, "group"),
+			     "service \"%s\": group: no group \"%s\": create it, or give its "
+			     "number", s->name, group);
 		return false;
 	}
 	s->gid = gr->gr_gid;
@@ -127,31 +110,31 @@ static bool read_cgroup(const struct reader *r, cfg_t *sec, struct agent_service
 	const char *cgroup = cfg_getstr(sec, "cgroup"), *unit = cfg_getstr(sec, "unit");
 
 	if (cgroup && unit) {
-		log_error("%s:%d: service \"%s\": cgroup and unit: give one of them",
-			  r->config->path, line_of(r, sec, "unit"), s->name);
+		config_error(r->parse, line_of(r, sec, "unit"),
+			     "service \"%s\": cgroup and unit: give one of them", s->name);
 		return false;
 	}
 	if (cgroup) {
 		if (cgroup[0] != '/' || strstr(cgroup, "/..")) {
-			log_error("%s:%d: service \"%s\": cgroup: \"%s\" is no path: write it as "
-				  "/proc/PID/cgroup has it, from \"/\"", r->config->path,
-				  line_of(r, sec, "cgroup"), s->name, cgroup);
+			config_error(r->parse, line_of(r, sec, "cgroup"),
+				     "service \"%s\": cgroup: \"%s\" is no path: write it as "
+				     "/proc/PID/cgroup has it, from \"/\"", s->name, cgroup);
 			return false;
 		}
-		s->cgroup = copy(cgroup);
-		return s->cgroup;
+		s->cgroup = strdup(cgroup);
+		return s->cgroup || out_of_memory(r);
 	}
 	if (unit) {
 		if (strchr(unit, '/') || !strchr(unit, '.')) {
-			log_error("%s:%d: service \"%s\": unit: \"%s\" is no unit of the system: "
-				  "write its whole name, like \"redis-server.service\"",
-				  r->config->path, line_of(r, sec, "unit"), s->name, unit);
+			config_error(r->parse, line_of(r, sec, "unit"),
+				     "service \"%s\": unit: \"%s\" is no unit of the system: "
+				     "write its whole name, like \"redis-server.service\"",
+				     s->name, unit);
 			return false;
 		}
 		if (asprintf(&s->cgroup, "/system.slice/%s", unit) < 0) {
 			s->cgroup = NULL;
-			log_error("agent.conf: out of memory");
-			return false;
+			return out_of_memory(r);
 		}
 	}
 	return true;
@@ -159,12 +142,13 @@ static bool read_cgroup(const struct reader *r, cfg_t *sec, struct agent_service
 
 static bool read_service(const struct reader *r, cfg_t *sec, struct agent_service *s)
 {
-	const char *executable = cfg_getstr(sec, "executable"), *path = r->config->path;
+	const char *executable = cfg_getstr(sec, "executable");
 
-	s->line = line_of(r, sec, NULL);
+	s->line = config_section_line(r->parse, sec);
 	if (!sivp_name_ok(cfg_title(sec), sizeof(s->name))) {
-		log_error("%s:%d: service \"%s\": bad name: [a-z0-9._-], a letter or digit first, "
-			  "at most %zu bytes", path, s->line, cfg_title(sec), sizeof(s->name) - 1);
+		config_error(r->parse, s->line,
+			     "service \"%s\": bad name: [a-z0-9._-], a letter or digit first, at "
+			     "most %zu bytes", cfg_title(sec), sizeof(s->name) - 1);
 		return false;
 	}
 	strcpy(s->name, cfg_title(sec));
@@ -172,18 +156,19 @@ static bool read_service(const struct reader *r, cfg_t *sec, struct agent_servic
 		return false;
 	if (executable) {
 		if (executable[0] != '/') {
-			log_error("%s:%d: service \"%s\": executable: \"%s\" is not absolute: write "
-				  "its whole path", path, line_of(r, sec, "executable"), s->name,
-				  executable);
+			config_error(r->parse, line_of(r, sec, "executable"),
+				     "service \"%s\": executable: \"%s\" is not absolute: write "
+				     "its whole path", s->name, executable);
 			return false;
 		}
-		s->executable = copy(executable);
+		s->executable = strdup(executable);
 		if (!s->executable)
-			return false;
+			return out_of_memory(r);
 	}
 	if (!s->has_uid && !s->has_gid && !s->cgroup) {
-		log_error("%s:%d: service \"%s\": nothing says whose it is: give user, group, cgroup "
-			  "or unit (executable only narrows these)", path, s->line, s->name);
+		config_error(r->parse, s->line,
+			     "service \"%s\": nothing says whose it is: give user, group, cgroup "
+			     "or unit (executable only narrows these)", s->name);
 		return false;
 	}
 	return true;
@@ -191,21 +176,20 @@ static bool read_service(const struct reader *r, cfg_t *sec, struct agent_servic
 
 static bool read_services(const struct reader *r)
 {
-	cfg_t *cfg = config_text_root(r->text);
+	cfg_t *cfg = config_root(r->parse);
 	struct agent_config *c = r->config;
 	unsigned int n = cfg_size(cfg, "service");
 
 	if (!n)
 		return true; /* nobody may do anything: a VM that is being set up */
 	if (n > AGENT_SERVICES_MAX) {
-		log_error("%s: service: %u of them: have at most %u", c->path, n, AGENT_SERVICES_MAX);
+		config_error(r->parse, 0, "service: %u of them: have at most %u", n,
+			     AGENT_SERVICES_MAX);
 		return false;
 	}
 	c->services = calloc(n, sizeof(*c->services));
-	if (!c->services) {
-		log_error("agent.conf: out of memory");
-		return false;
-	}
+	if (!c->services)
+		return out_of_memory(r);
 	for (; c->nr_services < n; c->nr_services++) {
 		struct agent_service *s = &c->services[c->nr_services];
 
@@ -226,7 +210,8 @@ static bool read_allow_name(const struct reader *r, cfg_t *sec, const char *key,
 	struct suggest s;
 
 	if (!name) {
-		log_error("%s:%d: allow: %s is missing: name a service", c->path, line, key);
+		config_error(r->parse, line,
+			     "allow: %s is missing: name a service", key);
 		return false;
 	}
 	if (agent_config_service(c, name)) {
@@ -237,36 +222,37 @@ static bool read_allow_name(const struct reader *r, cfg_t *sec, const char *key,
 	for (size_t i = 0; i < c->nr_services; i++)
 		suggest_offer(&s, c->services[i].name);
 	if (s.best)
-		log_error("%s:%d: allow.%s: no service \"%s\" in this file; did you mean \"%s\"?",
-			  c->path, line, key, name, s.best);
+		config_error(r->parse, line,
+			     "allow.%s: no service \"%s\" in this file; did you mean \"%s\"?",
+			     key, name, s.best);
 	else
-		log_error("%s:%d: allow.%s: no service \"%s\" in this file: add it, or name another",
-			  c->path, line, key, name);
+		config_error(r->parse, line,
+			     "allow.%s: no service \"%s\" in this file: add it, or name another",
+			     key, name);
 	return false;
 }
 
 static bool read_allows(const struct reader *r)
 {
-	cfg_t *cfg = config_text_root(r->text);
+	cfg_t *cfg = config_root(r->parse);
 	struct agent_config *c = r->config;
 	unsigned int n = cfg_size(cfg, "allow");
 
 	if (!n)
 		return true;
 	if (n > AGENT_ALLOWS_MAX) {
-		log_error("%s: allow: %u of them: have at most %u", c->path, n, AGENT_ALLOWS_MAX);
+		config_error(r->parse, 0, "allow: %u of them: have at most %u", n,
+			     AGENT_ALLOWS_MAX);
 		return false;
 	}
 	c->allows = calloc(n, sizeof(*c->allows));
-	if (!c->allows) {
-		log_error("agent.conf: out of memory");
-		return false;
-	}
+	if (!c->allows)
+		return out_of_memory(r);
 	for (; c->nr_allows < n; c->nr_allows++) {
 		struct agent_allow *a = &c->allows[c->nr_allows];
 		cfg_t *sec = cfg_getnsec(cfg, "allow", c->nr_allows);
 
-		a->line = line_of(r, sec, NULL);
+		a->line = config_section_line(r->parse, sec);
 		if (!read_allow_name(r, sec, "from", a->from) ||
 		    !read_allow_name(r, sec, "to", a->to))
 			return false;
@@ -274,52 +260,31 @@ static bool read_allows(const struct reader *r)
 	return true;
 }
 
-/* "64M" and the like: digits, then K, M, G or nothing. */
-static bool parse_size(const char *text, uint64_t *size)
-{
-	unsigned int shift = 0;
-	uint64_t v;
-	char *end;
-
-	if (!isdigit((unsigned char)text[0]))
-		return false;
-	errno = 0;
-	v = strtoull(text, &end, 10);
-	if (errno)
-		return false;
-	if (*end == 'K')
-		shift = 10;
-	else if (*end == 'M')
-		shift = 20;
-	else if (*end == 'G')
-		shift = 30;
-	if (end[shift ? 1 : 0] || v > SIV_LINK_SIZE_MAX >> shift)
-		return false;
-	*size = v << shift;
-	return true;
-}
-
 static bool read_path(const struct reader *r, const char *key, char **out)
 {
-	cfg_t *cfg = config_text_root(r->text);
+	cfg_t *cfg = config_root(r->parse);
+	const char *path = cfg_getstr(cfg, key);
 
-	*out = copy(cfg_getstr(cfg, key));
-	if (*out && (*out)[0] != '/') {
-		log_error("%s:%d: %s: \"%s\" is not absolute: write the whole path", r->config->path,
-			  line_of(r, cfg, key), key, *out);
+	if (!path)
+		return true;
+	if (path[0] != '/') {
+		config_error(r->parse, line_of(r, cfg, key),
+			     "%s: \"%s\" is not absolute: write the whole path", key, path);
 		return false;
 	}
-	return *out || !cfg_getstr(cfg, key);
+	*out = strdup(path);
+	return *out || out_of_memory(r);
 }
 
 static bool read_name(const struct reader *r, const char *key, char *out, size_t size)
 {
-	cfg_t *cfg = config_text_root(r->text);
+	cfg_t *cfg = config_root(r->parse);
 	const char *name = cfg_getstr(cfg, key);
 
 	if (!sivp_name_ok(name, size)) {
-		log_error("%s:%d: %s: bad name \"%s\": [a-z0-9._-], a letter or digit first, at most "
-			  "%zu bytes", r->config->path, line_of(r, cfg, key), key, name, size - 1);
+		config_error(r->parse, line_of(r, cfg, key),
+			     "%s: bad name \"%s\": [a-z0-9._-], a letter or digit first, at most "
+			     "%zu bytes", key, name, size - 1);
 		return false;
 	}
 	strcpy(out, name);
@@ -328,7 +293,7 @@ static bool read_name(const struct reader *r, const char *key, char *out, size_t
 
 static bool read_top(const struct reader *r)
 {
-	cfg_t *cfg = config_text_root(r->text);
+	cfg_t *cfg = config_root(r->parse);
 	const char *size = cfg_getstr(cfg, "size");
 	struct agent_config *c = r->config;
 
@@ -337,27 +302,35 @@ static bool read_top(const struct reader *r)
 	    !read_name(r, "vm", c->vm, sizeof(c->vm)) ||
 	    !read_name(r, "trust-domain", c->domain, sizeof(c->domain)))
 		return false;
-	if (!parse_size(size, &c->size) || c->size < SIV_LINK_SIZE_MIN ||
-	    c->size % SIV_PAGE_SIZE) {
-		log_error("%s:%d: size: bad size \"%s\": whole pages, from 1M to 64G", c->path,
-			  line_of(r, cfg, "size"), size);
+	if (!config_size(size, &c->size) || c->size < SIV_LINK_SIZE_MIN ||
+	    c->size > SIV_LINK_SIZE_MAX || c->size % SIV_PAGE_SIZE) {
+		config_error(r->parse, line_of(r, cfg, "size"),
+			     "size: bad size \"%s\": whole pages, from 1M to 64G", size);
 		return false;
 	}
 	return true;
 }
 
+static void report(void *ctx, const char *message)
+{
+	(void)ctx;
+	log_error("%s", message);
+}
+
 bool agent_config_load(const char *path, struct agent_config *config)
 {
-	struct agent_config c = { .path = copy(path) };
-	struct reader r = { .config = &c };
-	bool ok = false;
+	const struct config_source source = {
+		.path = path,
+		.opts = opts,
+		.manual = "agent.conf(5)",
+		.report = report,
+	};
+	struct agent_config c = { .path = strdup(path) };
+	struct reader r = { .config = &c, .parse = config_parse(&source) };
+	bool ok = r.parse && (c.path || out_of_memory(&r)) && read_top(&r) &&
+		  read_services(&r) && read_allows(&r);
 
-	if (!c.path)
-		return false;
-	r.text = config_text_parse(path, opts);
-	if (r.text)
-		ok = read_top(&r) && read_services(&r) && read_allows(&r);
-	config_text_free(r.text);
+	config_parse_free(r.parse);
 	if (ok)
 		*config = c;
 	else

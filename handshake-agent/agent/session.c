@@ -25,8 +25,7 @@ static void log_end(const struct agent_session *s, enum sivp_reason reason, cons
 
 	log_info("%s %s %s: refused: %s%s%s", s->identity->service->name,
 		 s->server ? "from" : "to", peer_name(s, name), sivp_reason_name(reason),
-		 text[0] && strcmp(text, sivp_reason_name(reason)) ? ": " : "",
-		 strcmp(text, sivp_reason_name(reason)) ? text : "");
+		 text[0] ? ": " : "", text);
 }
 
 static void send_reject(struct agent *a, uint64_t id, enum sivp_reason reason, int error,

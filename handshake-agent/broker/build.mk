@@ -7,10 +7,9 @@ BROKER_LIBS := -lcrypto -ljansson
 
 BROKER_TEST_SOURCES := tests/unit/broker_fixture.c $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC)
 
-$(eval $(call unit,test_broker,tests/unit/test_broker.c $(BROKER_TEST_SOURCES),\
-	$(COMMON_CFLAGS),$(BROKER_LIBS)))
-$(eval $(call unit,test_broker_restart,tests/unit/test_broker_restart.c $(BROKER_TEST_SOURCES),\
-	$(COMMON_CFLAGS),$(BROKER_LIBS)))
+$(foreach t,test_broker test_broker_agent test_broker_restart,\
+	$(eval $(call unit,$(t),tests/unit/$(t).c $(BROKER_TEST_SOURCES),\
+	$(COMMON_CFLAGS),$(BROKER_LIBS))))
 $(eval $(call unit,test_policy,tests/unit/test_policy.c handshake-agent/broker/policy.c \
 	$(PROTO_SRC),$(COMMON_CFLAGS),))
 $(eval $(call unit,test_alloc,tests/unit/test_alloc.c handshake-agent/broker/alloc.c,\

@@ -215,7 +215,7 @@ struct sivp_builder *vm_message(struct vm *vm, enum sivp_type type, uint64_t ses
 bool vm_send_session(struct vm *vm);
 /* Any other: may use the reserve of the queue. */
 void vm_send(struct vm *vm);
-void vm_reject(struct vm *vm, uint64_t session, enum sivp_reason reason, const char *text);
+void vm_reject(struct vm *vm, uint64_t session, enum sivp_reason reason);
 static inline bool vm_talks(const struct vm *vm)
 {
 	return vm->state >= VM_REPORTING && vm->doom != VM_LOSES_STREAM;

@@ -135,7 +135,7 @@ static void session_fail(struct session *session, enum sivp_reason reason, const
 		if (!side->vm || side->waits)
 			continue;
 		if (i != origin && !side->attached)
-			vm_reject(side->vm, side->id, reason, sivp_reason_name(reason));
+			vm_reject(side->vm, side->id, reason);
 		side_detach(side);
 	}
 	session_put(session);
@@ -178,8 +178,8 @@ static void open_refused(struct vm *vm, const struct sivp_msg *msg,
 	audit_write(vm->broker->config.audit, &vm->budget, broker_now(vm->broker), &event);
 	log_info("vm %s: refused %s -> %s/%s: %s", vm->policy->name, event.service, target,
 		 event.peer_service, verdict->text);
-	/* The text names lines of the host's files, which are not the guest's business. */
-	vm_reject(vm, msg->session, verdict->reason, sivp_reason_name(verdict->reason));
+	/* Not the text: it names lines of the host's files, which are not the guest's business. */
+	vm_reject(vm, msg->session, verdict->reason);
 }
 
 /* What policy has allowed and cannot be now. NULL: it can. */

@@ -114,14 +114,12 @@ void vm_send(struct vm *vm)
 	send_message(vm, vm->stream.out_cap);
 }
 
-void vm_reject(struct vm *vm, uint64_t session, enum sivp_reason reason, const char *text)
+void vm_reject(struct vm *vm, uint64_t session, enum sivp_reason reason)
 {
 	struct sivp_builder *b = vm_message(vm, SIVP_REJECT, session);
 
 	sivp_put_u32(b, SIVP_A_REASON, reason);
 	sivp_put_u32(b, SIVP_A_ERRNO, (uint32_t)sivp_reason_errno(reason));
-	if (text && text[0])
-		sivp_put_str(b, SIVP_A_TEXT, text);
 	vm_send(vm);
 }
 
@@ -298,7 +296,7 @@ static void vm_csr(struct vm *vm, const struct sivp_msg *msg)
 	audit_write(vm->broker->config.audit, &vm->budget, broker_now(vm->broker), &event);
 	if (event.reason != SIVP_R_NONE) {
 		log_info("vm %s: no certificate for \"%s\": %s", vm->policy->name, service, error);
-		vm_reject(vm, msg->session, event.reason, sivp_reason_name(event.reason));
+		vm_reject(vm, msg->session, event.reason);
 	}
 }
 

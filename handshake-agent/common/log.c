@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LOG_LINE_MAX 1024u /* bytes; what is longer is cut */
@@ -29,23 +30,27 @@ static const int level_priorities[] = {
 
 static const char *program = "sivshmem";
 static enum log_level most_shown = LOG_LEVEL_INFO;
-static bool to_journal;
+static bool to_journal, to_file;
 
-static bool stderr_is_journal(void)
+static void look_at_stderr(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	unsigned long long dev, ino;
 	struct stat st;
 
-	return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
-	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+	to_journal = to_file = false;
+	if (fstat(STDERR_FILENO, &st))
+		return;
+	to_journal = stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && st.st_dev == dev &&
+		     st.st_ino == ino;
+	to_file = S_ISREG(st.st_mode);
 }
 
 void log_init(const char *name, enum log_level most)
 {
 	program = name;
 	most_shown = most;
-	to_journal = stderr_is_journal();
+	look_at_stderr();
 }
 
 bool log_level_parse(const char *name, enum log_level *level)
@@ -64,6 +69,25 @@ bool log_enabled(enum log_level level)
 	return level <= most_shown;
 }
 
+/* What a line starts with; its length. */
+static int line_start(enum log_level level, char *line, size_t size)
+{
+	struct timespec now;
+	struct tm tm;
+	size_t len = 0;
+
+	if (to_journal)
+		return snprintf(line, size, "<%d>", level_priorities[level]);
+	if (to_file) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		gmtime_r(&now.tv_sec, &tm);
+		len = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
+		len += (size_t)snprintf(line + len, size - len, ".%03ldZ ",
+					now.tv_nsec / 1000000);
+	}
+	return (int)len + snprintf(line + len, size - len, "%s: %s: ", program, level_names[level]);
+}
+
 /* One write(2) for a line, so that lines of several processes do not mix. */
 static void log_line(enum log_level level, const char *fmt, va_list args)
 {
@@ -73,10 +97,7 @@ static void log_line(enum log_level level, const char *fmt, va_list args)
 
 	if (!log_enabled(level))
 		return;
-	if (to_journal)
-		len = snprintf(line, sizeof(line), "<%d>", level_priorities[level]);
-	else
-		len = snprintf(line, sizeof(line), "%s: %s: ", program, level_names[level]);
+	len = line_start(level, line, sizeof(line));
 	text = vsnprintf(line + len, sizeof(line) - len, fmt, args);
 	len = text < 0 ? len : len + text;
 	if (len > (int)sizeof(line) - 1)

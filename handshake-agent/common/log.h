@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Messages for people, on standard error, one line each: "program: level: text". Where systemd
- * listens (JOURNAL_STREAM names our stderr) a line starts with its priority "<N>" instead.
+ * listens (JOURNAL_STREAM names our stderr) a line starts with its priority "<N>" instead; in a
+ * file, where nobody else notes it, with the time (UTC).
  */
 #ifndef SIVSHMEM_LOG_H
 #define SIVSHMEM_LOG_H
@@ -9,6 +10,7 @@
 #include <stdbool.h>
 
 enum log_level {
+	LOG_LEVEL_NONE = -1,
 	LOG_LEVEL_ERROR,   /* somebody must act */
 	LOG_LEVEL_WARNING, /* somebody should look */
 	LOG_LEVEL_INFO,    /* a decision */

@@ -225,6 +225,16 @@ void loop_remove(struct loop_io *io)
 	io->fd = -1;
 }
 
+void loop_close(struct loop_io *io)
+{
+	int fd = io->fd;
+
+	if (!io->loop)
+		return;
+	loop_remove(io);
+	close(fd);
+}
+
 /* Signals */
 
 static void signalfd_ready(struct loop_io *io, uint32_t events)
@@ -316,18 +326,10 @@ void loop_free(struct loop *loop)
 		return;
 	assert(loop->heap_len == 0);
 	if (loop->signal_io.loop) {
-		int fd = loop->signal_io.fd;
-
-		loop_remove(&loop->signal_io);
-		close(fd);
+		loop_close(&loop->signal_io);
 		sigprocmask(SIG_SETMASK, &loop->old_mask, NULL);
 	}
-	if (loop->timer_io.loop) {
-		int fd = loop->timer_io.fd;
-
-		loop_remove(&loop->timer_io);
-		close(fd);
-	}
+	loop_close(&loop->timer_io);
 	close(loop->epoll_fd);
 	free(loop->heap);
 	free(loop);
@@ -348,17 +350,17 @@ int loop_run_once(struct loop *loop, int timeout_ms)
 			io->ready(io, event->events);
 	}
 	loop->batch_len = loop->batch_next = 0;
-	return 0;
+	return n;
 }
 
 int loop_run(struct loop *loop)
 {
-	int err = 0;
+	int n = 0;
 
 	loop->stop = false;
-	while (!loop->stop && !err)
-		err = loop_run_once(loop, -1);
-	return err;
+	while (!loop->stop && n >= 0)
+		n = loop_run_once(loop, -1);
+	return n < 0 ? n : 0;
 }
 
 void loop_stop(struct loop *loop)

@@ -6,7 +6,8 @@
  * reported already.
  *
  * Ownership: struct loop_io and struct loop_timer live in the caller's structures; they must be
- * removed (or cancelled) before that memory goes. The loop never closes a caller's descriptor.
+ * removed (or cancelled) before that memory goes. Descriptors are the caller's, to close after
+ * loop_remove(), or by loop_close().
  *
  * Time is CLOCK_BOOTTIME in nanoseconds: it never steps back and counts while the machine sleeps.
  * loop_new_manual() makes a loop whose time stands still until loop_advance() moves it, for tests.
@@ -48,7 +49,10 @@ void loop_free(struct loop *loop);
 /* Runs until loop_stop(). 0, or -errno if epoll itself fails. */
 int loop_run(struct loop *loop);
 
-/* One round: waits up to @timeout_ms (-1: for ever), then calls what is ready and due. */
+/*
+ * One round: waits up to @timeout_ms (-1: for ever), then calls what is ready and due. How many
+ * descriptors were ready (that of the timers is one of them), or -errno.
+ */
 int loop_run_once(struct loop *loop, int timeout_ms);
 
 /* loop_run() returns after the present round. */
@@ -64,6 +68,8 @@ int loop_add(struct loop *loop, struct loop_io *io, int fd, uint32_t events);
 int loop_modify(struct loop_io *io, uint32_t events);
 /* Before the descriptor is closed. Not added (all zero, or removed): nothing happens. */
 void loop_remove(struct loop_io *io);
+/* Removes and closes the descriptor, for those that leave it to the loop. The same. */
+void loop_close(struct loop_io *io);
 
 /* Arms, or arms anew. @timer->due is set by the caller. 0 or -ENOMEM. */
 int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns);

@@ -15,7 +15,6 @@
 #define HOST_CONFIG      "/etc/sivshmem/host.conf"
 #define HOST_RUN         "/run/sivshmem"     /* default of `run` */
 #define HOST_STATE       "/var/lib/sivshmem" /* default of `state` */
-#define HOST_CONFIG_MAX  (1u << 20) /* bytes of a configuration file */
 #define HOST_VECTORS     4u         /* default of `vectors` */
 #define HOST_VECTORS_MAX 32u        /* as a switch has them */
 #define HOST_UID_OWN     ((uid_t)-1)

@@ -4,5 +4,5 @@ SIVCTL_SOURCES := $(addprefix handshake-agent/sivctl/,main.c print.c qemu.c) \
 	handshake-agent/hostd/explain.c handshake-agent/broker/policy.c \
 	$(HOST_CONFIG_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC)
 
-$(eval $(call program,sivctl,$(SIVCTL_SOURCES),$(COMMON_CFLAGS),-lconfuse -ljansson))
+$(eval $(call program,sivctl,$(SIVCTL_SOURCES),$(COMMON_CFLAGS),$(CONFIG_LIBS) -ljansson))
 GUEST_BIN += build/bin/sivctl

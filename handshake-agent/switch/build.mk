@@ -2,9 +2,10 @@
 # sivshmem-switch, the tool that drives it in tests, its unit tests and fuzzers.
 
 SWITCH_DIR := handshake-agent/switch
-SWITCH_CFLAGS := -D_GNU_SOURCE -I$(SWITCH_DIR)
+SWITCH_CFLAGS := $(COMMON_CFLAGS) -I$(SWITCH_DIR)
 SWITCH_CORE := $(addprefix $(SWITCH_DIR)/, \
-	control.c ivshmem.c link.c log.c loop.c switchd.c unix_socket.c)
+	control.c ivshmem.c link.c switchd.c unix_socket.c) \
+	$(addprefix handshake-agent/common/,log.c loop.c)
 # what sivshmem-hostd links, with -I$(SWITCH_DIR)
 SWITCH_CLIENT := $(SWITCH_DIR)/switch_client.c
 
@@ -21,4 +22,4 @@ $(eval $(call unit,test_switch_daemon,$(SWITCH_DAEMON_TEST),$(SWITCH_CFLAGS),))
 build/unit/test_switch_daemon: | build/bin/sivshmem-switch
 
 $(foreach f,fuzz_switch_control fuzz_switch_qemu,\
-	$(eval $(call fuzzer,$(f),tests/fuzz/$(f).c $(SWITCH_CORE),$(SWITCH_CFLAGS),)))
+	$(eval $(call fuzzer,$(f),tests/fuzz/$(f).c $(SWITCH_CORE),$(SWITCH_TEST_CFLAGS),)))

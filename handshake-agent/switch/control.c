@@ -5,48 +5,22 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 #include "switch.h"
 #include "unix_socket.h"
-
-enum { NO_FD = -1 };
 
 static void client_drop(struct switchd *sw, const char *why)
 {
 	log_info("control: client %d: %s", (int)sw->control.client_pid, why);
-	loop_remove(&sw->loop, &sw->control.client);
-}
-
-static int send_packet(int sock, const struct swp_hdr *hdr, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)hdr, .iov_len = hdr->len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (fd != NO_FD) {
-		struct cmsghdr *cmsg;
-
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	}
-	return sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	loop_close(&sw->control.client);
 }
 
 /* The socket's buffer is the queue: a client that lets it fill is dropped and walks STATE again. */
 static void client_send(struct switchd *sw, const struct swp_hdr *hdr, int fd)
 {
-	int err = send_packet(sw->control.client.fd, hdr, fd);
+	int err = unix_send(sw->control.client.fd, hdr, hdr->len, fd);
 
 	if (err)
 		client_drop(sw, err == -EAGAIN ? "dropped: does not read its events" :
@@ -62,7 +36,7 @@ static void send_error(int sock, uint16_t request, uint32_t seq, int error)
 		.error = error,
 	};
 
-	send_packet(sock, &hdr, NO_FD);
+	unix_send(sock, &hdr, hdr.len, NO_FD);
 }
 
 void control_event(struct end *end, enum swp_type type)
@@ -215,9 +189,9 @@ static int packet_error(const struct control *control, const union swp_msg *req,
 	return control->greeted || type == SWP_HELLO ? 0 : -EPROTO;
 }
 
-static void client_ready(struct loop_source *source, uint32_t events)
+static void client_ready(struct loop_io *io, uint32_t events)
 {
-	struct switchd *sw = container_of(source, struct switchd, control.client);
+	struct switchd *sw = container_of(io, struct switchd, control.client);
 	union swp_msg req = { 0 }, reply = { 0 };
 	int fd = NO_FD;
 	ssize_t n;
@@ -225,7 +199,7 @@ static void client_ready(struct loop_source *source, uint32_t events)
 
 	(void)events;
 	/* No room for descriptors: those that a client sends are closed by the kernel. */
-	n = recv(source->fd, &req, sizeof(req), MSG_DONTWAIT | MSG_TRUNC);
+	n = recv(io->fd, &req, sizeof(req), MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -234,7 +208,7 @@ static void client_ready(struct loop_source *source, uint32_t events)
 	}
 	err = (size_t)n < sizeof(req.hdr) ? -EBADMSG : packet_error(&sw->control, &req, n);
 	if (err) {
-		send_error(source->fd, req.hdr.type, req.hdr.seq, -err);
+		send_error(io->fd, req.hdr.type, req.hdr.seq, -err);
 		client_drop(sw, "dropped: broke the protocol");
 		return;
 	}
@@ -251,7 +225,7 @@ int control_attach(struct switchd *sw, int fd, pid_t pid)
 	int err;
 
 	sw->control.client.ready = client_ready;
-	err = loop_add(&sw->loop, &sw->control.client, fd, EPOLLIN | EPOLLRDHUP);
+	err = loop_add(sw->loop, &sw->control.client, fd, EPOLLIN | EPOLLRDHUP);
 	if (err) {
 		close(fd);
 		return err;
@@ -277,15 +251,15 @@ static void refuse(int fd, int error)
 	close(fd);
 }
 
-static void control_accept(struct loop_source *source, uint32_t events)
+static void control_accept(struct loop_io *io, uint32_t events)
 {
-	struct switchd *sw = container_of(source, struct switchd, control.listener);
+	struct switchd *sw = container_of(io, struct switchd, control.listener);
 	struct control *control = &sw->control;
 	struct ucred peer;
 	int fd;
 
 	(void)events;
-	fd = switchd_accept(sw, source->fd, &peer, refuse);
+	fd = switchd_accept(sw, io->fd, &peer, refuse);
 	if (fd < 0) {
 		if (fd != -EAGAIN)
 			log_error("control: cannot accept: %s", strerror(-fd));
@@ -313,14 +287,14 @@ int control_init(struct switchd *sw)
 	int fd, err;
 
 	sw->control.client.fd = -1;
-	sw->control.listener = (struct loop_source){ .fd = -1, .ready = control_accept };
+	sw->control.listener = (struct loop_io){ .fd = -1, .ready = control_accept };
 	snprintf(path, sizeof(path), "%s/" SWP_CONTROL_SOCKET, sw->run_dir);
 	fd = unix_listen(path, SOCK_SEQPACKET, -1, CONTROL_BACKLOG);
 	if (fd < 0) {
 		log_error("control: cannot listen at %s: %s", path, strerror(-fd));
 		return fd;
 	}
-	err = loop_add(&sw->loop, &sw->control.listener, fd, EPOLLIN);
+	err = loop_add(sw->loop, &sw->control.listener, fd, EPOLLIN);
 	if (err) {
 		unlink(path);
 		close(fd);
@@ -333,7 +307,7 @@ void control_exit(struct switchd *sw)
 	char path[4096];
 
 	snprintf(path, sizeof(path), "%s/" SWP_CONTROL_SOCKET, sw->run_dir);
-	loop_remove(&sw->loop, &sw->control.client);
-	loop_remove(&sw->loop, &sw->control.listener);
+	loop_close(&sw->control.client);
+	loop_close(&sw->control.listener);
 	unlink(path);
 }

@@ -29,10 +29,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 #include "switch.h"
 #include "unix_socket.h"
 
@@ -40,36 +39,14 @@ enum {
 	IVSHMEM_VERSION = 0,
 	IVSHMEM_MEMORY = -1,  /* the message that brings the memory */
 	IVSHMEM_INVALID = -2, /* no message: QEMU gives up if it is still starting */
-	NO_FD = -1,
 };
 
 /* 0 or -errno; -EAGAIN: the buffer is full. */
 static int send_msg(int sock, int64_t value, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
 	int64_t wire = htole64(value);
-	struct iovec iov = { .iov_base = &wire, .iov_len = sizeof(wire) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
 
-	if (fd != NO_FD) {
-		struct cmsghdr *cmsg;
-
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	}
-	n = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
-	return n == sizeof(wire) ? 0 : -EAGAIN;
+	return unix_send(sock, &wire, sizeof(wire), fd);
 }
 
 /* Tells the QEMU at `to` the doorbells of the one at `of`, which may be itself. */
@@ -97,7 +74,7 @@ static void end_disconnect(struct end *end)
 {
 	struct end *other = end_opposite(end);
 
-	loop_remove(&end->link->sw->loop, &end->client);
+	loop_close(&end->client);
 	end->state = SWP_END_LINGERING;
 	other->known = false; /* whoever comes next at this end has not heard of it */
 	if (end->known && other->state == SWP_END_JOINED &&
@@ -142,8 +119,8 @@ void ivshmem_abandon(struct end *end)
 {
 	if (end->state == SWP_END_EMPTY)
 		return;
-	loop_remove(&end->link->sw->loop, &end->client);
-	loop_remove(&end->link->sw->loop, &end->process);
+	loop_close(&end->client);
+	loop_close(&end->process);
 	eventfds_close(end);
 	end_put_id(end);
 	memset(&end->told, 0, sizeof(end->told));
@@ -164,17 +141,17 @@ static void end_gone(struct end *end)
 	ivshmem_abandon(end);
 }
 
-static void process_ready(struct loop_source *source, uint32_t events)
+static void process_ready(struct loop_io *io, uint32_t events)
 {
 	(void)events;
-	end_gone(container_of(source, struct end, process));
+	end_gone(container_of(io, struct end, process));
 }
 
-static void client_ready(struct loop_source *source, uint32_t events)
+static void client_ready(struct loop_io *io, uint32_t events)
 {
-	struct end *end = container_of(source, struct end, client);
+	struct end *end = container_of(io, struct end, client);
 	char byte;
-	ssize_t n = recv(source->fd, &byte, sizeof(byte), MSG_DONTWAIT);
+	ssize_t n = recv(io->fd, &byte, sizeof(byte), MSG_DONTWAIT);
 
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -220,7 +197,7 @@ static void refuse(int fd, int error)
 
 int ivshmem_join(struct end *end, int fd, int pidfd, pid_t pid, uid_t uid)
 {
-	struct loop *loop = &end->link->sw->loop;
+	struct loop *loop = end->link->sw->loop;
 	int err = -EADDRNOTAVAIL;
 
 	if (end_get_id(end) == ID_NONE)
@@ -245,7 +222,7 @@ int ivshmem_join(struct end *end, int fd, int pidfd, pid_t pid, uid_t uid)
 	return 0;
 
 remove_process:
-	loop_remove(loop, &end->process);
+	loop_close(&end->process);
 close_eventfds:
 	eventfds_close(end);
 put_id:
@@ -282,14 +259,14 @@ static void log_refusal(struct end *end, const char *fmt, ...)
 	end->refusals_unlogged = 0;
 }
 
-void ivshmem_accept(struct loop_source *source, uint32_t events)
+void ivshmem_accept(struct loop_io *io, uint32_t events)
 {
-	struct end *end = container_of(source, struct end, listener);
+	struct end *end = container_of(io, struct end, listener);
 	struct ucred peer;
 	int fd, pidfd, err;
 
 	(void)events;
-	fd = switchd_accept(end->link->sw, source->fd, &peer, refuse);
+	fd = switchd_accept(end->link->sw, io->fd, &peer, refuse);
 	if (fd == -EMFILE)
 		log_refusal(end, "no file descriptors left: raise the switch's RLIMIT_NOFILE");
 	if (fd < 0)

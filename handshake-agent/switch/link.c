@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 #include "switch.h"
 #include "unix_socket.h"
 
@@ -160,7 +160,7 @@ static int end_listen(struct end *end)
 					      "away");
 		return fd;
 	}
-	err = loop_add(&end->link->sw->loop, &end->listener, fd, EPOLLIN);
+	err = loop_add(end->link->sw->loop, &end->listener, fd, EPOLLIN);
 	if (err) {
 		unlink(path);
 		close(fd);
@@ -174,7 +174,7 @@ static void end_unlisten(struct end *end)
 
 	if (end->listener.fd < 0)
 		return;
-	loop_remove(&end->link->sw->loop, &end->listener);
+	loop_close(&end->listener);
 	if (end_path(end, path, sizeof(path)))
 		unlink(path);
 }
@@ -185,7 +185,7 @@ static void end_init(struct end *end, struct link *link, unsigned int index,
 	end->link = link;
 	end->index = index;
 	end->config = *config;
-	end->listener = (struct loop_source){ .fd = -1, .ready = ivshmem_accept };
+	end->listener = (struct loop_io){ .fd = -1, .ready = ivshmem_accept };
 	end->client.fd = -1;
 	end->process.fd = -1;
 	for (int i = 0; i < SWP_VECTORS_MAX; i++)

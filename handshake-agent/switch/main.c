@@ -8,14 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 #include "switch.h"
 #include "unix_socket.h"
 
@@ -27,6 +25,7 @@ const char *argp_program_version = "sivshmem-switch 0.1";
 struct args {
 	const char *run_dir;
 	int ready_fd;
+	enum log_level level;
 };
 
 static const struct argp_option options[] = {
@@ -42,7 +41,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct args *args = state->input;
 	char *end;
-	int level;
 	long fd;
 
 	switch (key) {
@@ -50,11 +48,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		args->run_dir = arg;
 		return 0;
 	case 'l':
-		level = log_level_parse(arg);
-		if (level < 0)
+		if (!log_level_parse(arg, &args->level))
 			argp_error(state, "--log-level: no level \"%s\"; use error, warning, info "
 				   "or debug", arg);
-		log_level = level;
 		return 0;
 	case 'f':
 		errno = 0;
@@ -78,29 +74,18 @@ static const struct argp argp = {
 	       "outlive hostd: a QEMU that loses it never gets another.",
 };
 
-struct signals {
-	struct loop_source source;
-	struct loop *loop;
-};
-
-static void signals_ready(struct loop_source *source, uint32_t events)
+static void got_signal(int signo, void *loop)
 {
-	struct signals *signals = container_of(source, struct signals, source);
-	struct signalfd_siginfo info;
-
-	(void)events;
-	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
-		return;
-	if (info.ssi_signo == SIGHUP)
+	if (signo == SIGHUP)
 		return; /* the end of the session that started us is not ours */
-	log_info("stopping: signal %u from process %u", info.ssi_signo, info.ssi_pid);
-	signals->loop->stop = true;
+	log_info("%s: stopping", strsignal(signo));
+	loop_stop(loop);
 }
 
-static int signals_init(struct signals *signals, struct loop *loop)
+/* Whoever started us may have blocked others. */
+static int take_signals(struct loop *loop)
 {
 	sigset_t set;
-	int fd, err;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -108,15 +93,7 @@ static int signals_init(struct signals *signals, struct loop *loop)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN); /* stderr may be a pipe whose reader is gone */
-	signals->loop = loop;
-	signals->source.ready = signals_ready;
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	err = loop_add(loop, &signals->source, fd, EPOLLIN);
-	if (err)
-		close(fd);
-	return err;
+	return loop_signals(loop, &set, got_signal, loop);
 }
 
 /* Makes the run directory if it is missing, and writes its absolute path. 0 or -errno, logged. */
@@ -210,8 +187,7 @@ static unsigned int count_joined(const struct switchd *sw)
 
 static int serve(struct switchd *sw, int ready_fd)
 {
-	struct signals signals;
-	int err = signals_init(&signals, &sw->loop);
+	int err = take_signals(sw->loop);
 
 	if (err) {
 		log_error("signals: %s", strerror(-err));
@@ -223,24 +199,24 @@ static int serve(struct switchd *sw, int ready_fd)
 			log_warning("--ready-fd: %s", strerror(errno));
 		close(ready_fd);
 	}
-	err = loop_run(&sw->loop);
+	err = loop_run(sw->loop);
 	if (err)
 		log_error("epoll: %s", strerror(-err));
 	if (count_joined(sw))
 		log_warning("%u QEMUs lose their ivshmem server: restart their VMs",
 			    count_joined(sw));
-	loop_remove(&sw->loop, &signals.source);
 	return err;
 }
 
 int main(int argc, char **argv)
 {
-	struct args args = { .run_dir = DEFAULT_RUN_DIR, .ready_fd = -1 };
+	struct args args = { .run_dir = DEFAULT_RUN_DIR, .ready_fd = -1, .level = LOG_LEVEL_INFO };
 	char run_dir[PATH_MAX];
 	struct switchd sw;
 	int lock, err;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &args);
+	log_init("sivshmem-switch", args.level);
 	if (args.ready_fd >= 0)
 		fcntl(args.ready_fd, F_SETFD, FD_CLOEXEC);
 	raise_descriptor_limit();

@@ -13,7 +13,8 @@
  *
  * Layers, each calling only downwards, except that ends report what happens through
  * control_event(): control.c (requests) > ivshmem.c (QEMU's protocol) > link.c (what exists) >
- * unix_socket.c, loop.c.
+ * unix_socket.c, common/loop.c. What an end, a link or the control connection watches is closed by
+ * loop_close().
  */
 #ifndef SIVSHMEM_SWITCH_H
 #define SIVSHMEM_SWITCH_H
@@ -24,11 +25,11 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include "bucket.h"
-#include "loop.h"
-#include "switch_proto.h"
+#include "common/list.h"
+#include "common/loop.h"
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#include "bucket.h"
+#include "switch_proto.h"
 
 enum {
 	/* IVPosition values: 16 bit; 0 and 65535 stay unused so that they can mean "none" */
@@ -63,7 +64,7 @@ struct end {
 	struct link *link;
 	unsigned int index; /* in link->end */
 	struct swp_end_config config;
-	struct loop_source listener; /* always there */
+	struct loop_io listener; /* always there */
 	struct bucket joins;
 	struct bucket refusals;
 	uint32_t refusals_unlogged;
@@ -73,8 +74,8 @@ struct end {
 	uint16_t id; /* the QEMU's IVPosition */
 	pid_t pid;
 	uid_t uid;
-	struct loop_source client;  /* connection to the QEMU; only while SWP_END_JOINED */
-	struct loop_source process; /* its pidfd: readable once the process has exited */
+	struct loop_io client;  /* connection to the QEMU; only while SWP_END_JOINED */
+	struct loop_io process; /* its pidfd: readable once the process has exited */
 	int eventfd[SWP_VECTORS_MAX]; /* the doorbell towards this QEMU; new ones at each join */
 	/*
 	 * The QEMU at the opposite end holds these eventfds under this id. A leave message is sent
@@ -100,14 +101,14 @@ struct link {
 };
 
 struct control {
-	struct loop_source listener;
-	struct loop_source client; /* the one client; fd is -1 when there is none */
+	struct loop_io listener;
+	struct loop_io client; /* the one client; fd is -1 when there is none */
 	pid_t client_pid;
 	bool greeted; /* HELLO was done */
 };
 
 struct switchd {
-	struct loop loop;
+	struct loop *loop;
 	char *run_dir; /* absolute */
 	int spare_fd;  /* given up for a moment to refuse a connection when descriptors run out */
 	uint64_t instance;
@@ -177,8 +178,8 @@ void end_put_id(struct end *end);
 
 /* ivshmem.c */
 
-/* loop_source.ready of end->listener */
-void ivshmem_accept(struct loop_source *source, uint32_t events);
+/* loop_io.ready of end->listener */
+void ivshmem_accept(struct loop_io *io, uint32_t events);
 /*
  * Lets a QEMU join an empty end; takes both descriptors over, whatever comes of it. pidfd: becomes
  * readable when the process has exited. 0 if the end is held from now on, or -errno.

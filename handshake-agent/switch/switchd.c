@@ -7,7 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
 #include "switch.h"
 #include "unix_socket.h"
 
@@ -26,16 +26,18 @@ int switchd_init(struct switchd *sw, const char *run_dir)
 		err = -errno;
 		goto free_dir;
 	}
-	err = loop_init(&sw->loop);
-	if (err)
+	sw->loop = loop_new();
+	if (!sw->loop) {
+		err = -errno;
 		goto close_spare;
+	}
 	err = control_init(sw);
 	if (err)
 		goto exit_loop;
 	return 0;
 
 exit_loop:
-	loop_exit(&sw->loop);
+	loop_free(sw->loop);
 close_spare:
 	close(sw->spare_fd);
 free_dir:
@@ -48,7 +50,7 @@ void switchd_exit(struct switchd *sw)
 	control_exit(sw);
 	while (sw->n_links)
 		link_free(sw->links[sw->n_links - 1]);
-	loop_exit(&sw->loop);
+	loop_free(sw->loop);
 	close(sw->spare_fd);
 	free(sw->run_dir);
 }

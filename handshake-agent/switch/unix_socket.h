@@ -4,6 +4,7 @@
 #define SIVSHMEM_SWITCH_UNIX_SOCKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -20,6 +21,11 @@ int unix_listen(const char *path, int type, uid_t owner, int backlog);
 
 /* An accepted, non-blocking connection and who made it; descriptor or -errno. */
 int unix_accept(int listener, struct ucred *peer);
+
+enum { NO_FD = -1 };
+
+/* One message, and @fd beside it unless that is NO_FD. 0 or -errno; -EAGAIN: the buffer is full. */
+int unix_send(int sock, const void *data, size_t len, int fd);
 
 /* Root or this process's own uid. */
 bool unix_uid_trusted(uid_t uid);

@@ -27,12 +27,6 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In place of common/log.c: input is refused loudly, and only crashes are of interest. */
-void log_error(const char *fmt, ...) { (void)fmt; }
-void log_warning(const char *fmt, ...) { (void)fmt; }
-void log_info(const char *fmt, ...) { (void)fmt; }
-void log_debug(const char *fmt, ...) { (void)fmt; }
-
 static struct agent_config config;
 static SSL_CTX *context; /* of a certificate for whatever service */
 
@@ -66,6 +60,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
+	log_init("fuzz", LOG_LEVEL_NONE); /* input is refused loudly; crashes are of interest */
 	config.services = services;
 	config.nr_services = 2;
 	make_context();

@@ -3,7 +3,6 @@
  * The control protocol of sivshmem-switch under hostile packets. Input: packets, each a byte N and
  * then 2 * N bytes (the last one may be cut short). A real switch, a real SEQPACKET connection.
  */
-#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,29 +11,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
+#include "remove_tree.h"
 #include "switch.h"
 
 static struct switchd sw;
 static char run_dir[] = "/tmp/siv-fuzz-XXXXXX";
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static void clean_up(void)
 {
 	switchd_exit(&sw);
-	nftw(run_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(run_dir);
 }
 
 static void set_up(void)
 {
-	log_level = LOG_LEVEL_NONE; /* refused links are logged as errors */
+	log_init("fuzz", LOG_LEVEL_NONE); /* refused links are logged as errors */
 	if (!mkdtemp(run_dir) || switchd_init(&sw, run_dir))
 		abort();
 	atexit(clean_up);
@@ -56,7 +48,7 @@ static void serve(int client)
 {
 	char buf[1024];
 
-	while (loop_step(&sw.loop, 0) > 0)
+	while (loop_run_once(sw.loop, 0) > 0)
 		;
 	while (recv(client, buf, sizeof(buf), MSG_DONTWAIT) > 0)
 		;

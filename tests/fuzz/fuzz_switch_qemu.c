@@ -6,7 +6,6 @@
  */
 #include <endian.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
+#include "remove_tree.h"
 #include "switch.h"
 
 enum { LINKS = 2, ENDS = LINKS * SWP_ENDS, VECTORS = 2 };
@@ -41,23 +41,15 @@ static void require(bool holds)
 		abort();
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static void clean_up(void)
 {
 	switchd_exit(&sw);
-	nftw(run_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(run_dir);
 }
 
 static void set_up(void)
 {
-	log_level = LOG_LEVEL_ERROR;
+	log_init("fuzz", LOG_LEVEL_ERROR);
 	require(mkdtemp(run_dir) && !switchd_init(&sw, run_dir));
 	atexit(clean_up);
 	for (int l = 0; l < LINKS; l++) {
@@ -83,7 +75,7 @@ static struct end *end_of(int i)
 
 static void serve(void)
 {
-	while (loop_step(&sw.loop, 0) > 0)
+	while (loop_run_once(sw.loop, 0) > 0)
 		;
 }
 

@@ -160,6 +160,12 @@ void fx_start_links(struct fixture *fx)
 				  fx->link[i].epoch);
 }
 
+void fx_links_ready(struct fixture *fx)
+{
+	for (unsigned int i = 0; i < N_LINKS; i++)
+		broker_link_ready(fx->broker, i);
+}
+
 void fx_restart_broker(struct fixture *fx)
 {
 	fx_free_broker(fx);
@@ -203,8 +209,7 @@ int fx_setup(void **state)
 	fx_init_agents(fx);
 	fx_new_broker(fx);
 	fx_start_links(fx);
-	for (unsigned int i = 0; i < N_LINKS; i++)
-		broker_link_ready(fx->broker, i);
+	fx_links_ready(fx);
 	*state = fx;
 	return 0;
 }
@@ -229,7 +234,7 @@ void fx_run(struct fixture *fx)
 	if (!fx->loop)
 		return; /* a daemon: it runs by itself */
 	for (int i = 0; i < FX_ROUNDS; i++) {
-		assert_int_equal(loop_run_once(fx->loop, 0), 0);
+		assert_true(loop_run_once(fx->loop, 0) >= 0);
 		for (unsigned int link = 0; link < N_LINKS; link++) {
 			if (fx->link[link].bump_asked && !fx->link[link].hold_bumps)
 				fx_answer_bump(fx, link);
@@ -374,6 +379,7 @@ void fx_expect_reject(struct fixture *fx, unsigned int vm, uint64_t session,
 	assert_string_equal(sivp_reason_name(sivp_u32(msg, SIVP_A_REASON)),
 			    sivp_reason_name(reason));
 	assert_int_equal(sivp_u32(msg, SIVP_A_ERRNO), sivp_reason_errno(reason));
+	assert_false(sivp_has(msg, SIVP_A_TEXT)); /* the rest is not a guest's business */
 }
 
 /* Conversations */
@@ -571,14 +577,22 @@ void fx_attached(struct fixture *fx, unsigned int vm, uint64_t session, uint32_t
 	fx_send(fx, vm);
 }
 
+uint64_t fx_granted(struct fixture *fx, uint64_t session, unsigned int server,
+		    const char *to_service, struct fx_channel *channel)
+{
+	uint64_t incoming = fx_open_to(fx, session, server, to_service);
+
+	fx_ready_both(fx, session, server, incoming, to_service);
+	fx_expect_grant(fx, server, 1, incoming, channel);
+	return incoming;
+}
+
 struct fx_channel fx_connected(struct fixture *fx, uint64_t session, unsigned int server,
 			       const char *to_service)
 {
-	uint64_t incoming = fx_open_to(fx, session, server, to_service);
 	struct fx_channel channel = { 0 }, seen = { 0 };
+	uint64_t incoming = fx_granted(fx, session, server, to_service, &seen);
 
-	fx_ready_both(fx, session, server, incoming, to_service);
-	fx_expect_grant(fx, server, 1, incoming, &seen);
 	fx_attached(fx, server, incoming, 0);
 	channel = seen;
 	fx_expect_grant(fx, A, 0, session, &channel);

@@ -85,6 +85,8 @@ void fx_restart_broker(struct fixture *fx);
 void fx_new_broker(struct fixture *fx);
 void fx_free_broker(struct fixture *fx);
 void fx_start_links(struct fixture *fx);
+/* The switch has told all there was. */
+void fx_links_ready(struct fixture *fx);
 
 /* Lets the broker do all that it can do now. */
 void fx_run(struct fixture *fx);
@@ -130,6 +132,9 @@ void fx_ready_both(struct fixture *fx, uint64_t session, unsigned int server,
 void fx_expect_grant(struct fixture *fx, unsigned int vm, unsigned int side, uint64_t session,
 		     struct fx_channel *channel);
 void fx_attached(struct fixture *fx, unsigned int vm, uint64_t session, uint32_t error);
+/* From OPEN up to the server's GRANT; the server's session. */
+uint64_t fx_granted(struct fixture *fx, uint64_t session, unsigned int server,
+		    const char *to_service, struct fx_channel *channel);
 /* All of it: A's cli is connected to @server's @to_service. */
 struct fx_channel fx_connected(struct fixture *fx, uint64_t session, unsigned int server,
 			       const char *to_service);

@@ -66,9 +66,7 @@ static void test_vm_gone_in_the_middle_of_a_grant(void **state)
 	uint64_t incoming;
 
 	fx_up(fx);
-	incoming = fx_open_to(fx, 1, B, "srv");
-	fx_ready_both(fx, 1, B, incoming, "srv");
-	fx_expect_grant(fx, B, 1, incoming, &channel);
+	incoming = fx_granted(fx, 1, B, "srv", &channel);
 	fx_gone(fx, LINK_AB, 1); /* its control stream still hangs on */
 	fx_expect_reject(fx, A, 1, SIVP_R_RESET);
 	expect_link(fx, A, 10, 2, false);
@@ -251,13 +249,10 @@ static void test_agent_restart_while_its_kernel_attaches(void **state)
 {
 	struct fixture *fx = *state;
 	struct fx_channel channel;
-	uint64_t incoming;
 
 	fx_up(fx);
 	for (uint64_t id = 1; id <= 2; id++) {
-		incoming = fx_open_to(fx, id, B, "srv");
-		fx_ready_both(fx, id, B, incoming, "srv");
-		fx_expect_grant(fx, B, 1, incoming, &channel);
+		fx_granted(fx, id, B, "srv", &channel);
 		other_agent(fx, B);
 		fx_expect_reject(fx, A, id, SIVP_R_VM_DOWN);
 		/* The old agent may have handed it to the kernel, or not. */
@@ -603,8 +598,7 @@ static void test_broker_restart_keeps_channels_inside_a_vm(void **state)
 	fx_up(fx);
 	channel = fx_connected(fx, 1, A, "loc");
 	fx_restart_broker(fx);
-	for (unsigned int i = 0; i < N_LINKS; i++)
-		broker_link_ready(fx->broker, i);
+	fx_links_ready(fx);
 	after_restart(fx, A);
 	fx_report(fx, A, &channel, 0, "a", "cli", "loc");
 	fx_report(fx, A, &channel, 1, "a", "loc", "cli");
@@ -646,8 +640,7 @@ static void test_link_made_anew(void **state)
 	fx_open_to(fx, 2, B, "srv");
 	fx->link[LINK_AB].epoch = 1;
 	fx_start_links(fx);
-	for (unsigned int i = 0; i < N_LINKS; i++)
-		broker_link_ready(fx->broker, i);
+	fx_links_ready(fx);
 	fx_run(fx);
 	fx_expect_reject(fx, A, 2, SIVP_R_RESET);
 	assert_int_equal(broker_count_channels(fx->broker), 0);

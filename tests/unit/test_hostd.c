@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <libgen.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,6 +21,7 @@
 
 #include "common/admin.h"
 #include "common/unix.h"
+#include "remove_tree.h"
 
 #define PATIENCE_MS 20000 /* far beyond anything but a hang */
 
@@ -247,14 +247,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct daemon_fixture *d = *state;
@@ -266,7 +258,7 @@ static int teardown(void **state)
 			kill_qemu(d, vm);
 	}
 	kill_switch(d);
-	nftw(d->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(d->folder);
 	free(d);
 	return 0;
 }

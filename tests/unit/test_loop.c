@@ -177,7 +177,7 @@ static void test_removed_descriptor_is_not_called(void **state)
 	}
 	assert_int_equal(loop_add(loop, &a.io, pair[0][0], EPOLLIN), 0);
 	assert_int_equal(loop_add(loop, &b.io, pair[1][0], EPOLLIN), 0);
-	assert_int_equal(loop_run_once(loop, 0), 0);
+	assert_true(loop_run_once(loop, 0) > 0);
 	assert_int_equal(a.calls + b.calls, 1);
 	assert_int_equal(loop_run_once(loop, 0), 0);
 	assert_int_equal(a.calls + b.calls, 1);
@@ -234,7 +234,7 @@ static void peer_free(struct peer *peer)
 static void peer_run(struct peer *peer)
 {
 	for (int i = 0; i < 20; i++)
-		assert_int_equal(loop_run_once(peer->loop, 0), 0);
+		assert_true(loop_run_once(peer->loop, 0) >= 0);
 }
 
 static void test_stream_bounds_its_input(void **state)

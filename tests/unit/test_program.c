@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "program.h"
+#include "remove_tree.h"
 
 /* Any shared library of this machine will do for the shim. */
 static char library[PATH_MAX];
@@ -339,7 +340,6 @@ int main(void)
 		cmocka_unit_test(a_program_with_file_capabilities_is_refused_for_users),
 		cmocka_unit_test(programs_are_found_as_execvp_finds_them),
 	};
-	char command[64];
 	size_t len;
 	int failed;
 
@@ -348,6 +348,5 @@ int main(void)
 	own_image(&len);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	free(own_image(&len));
-	snprintf(command, sizeof(command), "rm -r %s", folder);
-	return system(command) ? 1 : failed;
+	return remove_tree(folder) ? 1 : failed;
 }

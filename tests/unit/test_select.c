@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "agent/select.h"
+#include "remove_tree.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -84,12 +85,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	char command[300];
-
 	(void)state;
 	agent_config_free(&config);
-	snprintf(command, sizeof(command), "rm -r %s", root);
-	return system(command);
+	return remove_tree(root);
 }
 
 static void test_selectors(void **state)

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <libgen.h>
 #include <poll.h>
 #include <signal.h>
@@ -21,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "remove_tree.h"
 #include "switch_client.h"
 
 enum { EXIT_TIMEOUT_MS = 20000 /* far beyond anything but a hang */ };
@@ -75,21 +75,13 @@ static int setup(void **state)
 	return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
 	struct daemon_fixture *f = *state;
 
 	if (f->hello.pid)
 		stop(f, SIGKILL);
-	assert_int_equal(nftw(f->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(remove_tree(f->dir), 0);
 	free(f);
 	return 0;
 }

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <endian.h>
 #include <errno.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
+#include "remove_tree.h"
 
 enum { STEP_TIMEOUT_MS = 20000 /* far beyond anything but a hang */ };
 
@@ -25,7 +25,7 @@ int fixture_setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	log_level = getenv("TEST_LOG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_NONE;
+	log_init("switch", getenv("TEST_LOG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_NONE);
 	strcpy(f->dir, "/tmp/siv-switch-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	assert_int_equal(switchd_init(&f->sw, f->dir), 0);
@@ -35,21 +35,13 @@ int fixture_setup(void **state)
 	return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
 
 	control_close(f);
 	switchd_exit(&f->sw);
-	assert_int_equal(nftw(f->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(remove_tree(f->dir), 0);
 	free(f);
 	return 0;
 }
@@ -59,7 +51,7 @@ void pump(struct fixture *f)
 	int n;
 
 	do {
-		n = loop_step(&f->sw.loop, 0);
+		n = loop_run_once(f->sw.loop, 0);
 		assert_true(n >= 0);
 	} while (n > 0);
 }
@@ -67,7 +59,7 @@ void pump(struct fixture *f)
 void pump_until(struct fixture *f, bool (*done)(struct fixture *f, void *arg), void *arg)
 {
 	while (!done(f, arg))
-		assert_int_equal(loop_step(&f->sw.loop, STEP_TIMEOUT_MS), 1);
+		assert_true(loop_run_once(f->sw.loop, STEP_TIMEOUT_MS) > 0);
 }
 
 int control_open(struct fixture *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* "did you mean": the known word that is nearest to one that is not known. */
-#ifndef SIVSHMEM_AGENT_SUGGEST_H
-#define SIVSHMEM_AGENT_SUGGEST_H
+#ifndef SIVSHMEM_SUGGEST_H
+#define SIVSHMEM_SUGGEST_H
 
 #include <stddef.h>
 
