@@ -24,7 +24,7 @@
 struct remote {
 	int fd;
 	uint32_t session; /* 0 until its RUN was forwarded */
-	bool finished; /* close once the queue is empty */
+	bool finished; /* nothing follows the queue: then it is the client's turn to close */
 	struct bytes queue; /* whole frames on their way to it: header and contents */
 };
 
@@ -84,7 +84,11 @@ static void lose_sessions(struct mux *mux, const char *why)
 	}
 }
 
-/* Writes whole frames, each one message, as far as the client takes them. */
+/*
+ * Writes whole frames, each one message, as far as the client takes them. The end is not a close: one
+ * with the client's last acknowledgement still unread would reach it as ECONNRESET, before what it
+ * has not yet read of ours.
+ */
 static void remote_write(struct remote *remote)
 {
 	while (remote->queue.len) {
@@ -101,7 +105,7 @@ static void remote_write(struct remote *remote)
 		bytes_take(&remote->queue, len);
 	}
 	if (remote->finished)
-		remote_close(remote);
+		shutdown(remote->fd, SHUT_WR);
 }
 
 static void remote_read(struct mux *mux, struct remote *remote)
@@ -248,6 +252,9 @@ static void say_farewell(struct mux *mux, int listener)
 
 			poll(&fd, 1, -1);
 			remote_write(remote);
+			/* it learns the same from a reset, and must not keep us */
+			if (!remote->queue.len || fd.revents & (POLLHUP | POLLERR))
+				remote_close(remote);
 		}
 	}
 }
