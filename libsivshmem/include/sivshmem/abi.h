@@ -212,7 +212,7 @@ enum { SIV_RECORD_EOR = 1 << 0 };
 
 /*
  * mmap() of a connected socket: the window is chosen by the offset, and mapped whole or not at all.
- * EOPNOTSUPP as yet.
+ * ENODEV as yet.
  */
 #define SIV_MMAP_RO      0x000000000ull /* peer's control page, receive data twice in a row */
 #define SIV_MMAP_TX      0x100000000ull /* transmit data twice in a row, writable */
