@@ -20,7 +20,10 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 
 @test "addresses that are none are refused before anybody is asked" { check bad-address; }
 @test "names of both sides and the authenticated peer are told" { check names; }
-@test "16 MiB each way at once in odd sizes arrive unchanged" { check duplex 16; }
+@test "256 MiB each way at once in odd sizes arrive unchanged" {
+	check duplex $([[ ${VM_FLAVOUR-} ]] && echo 32 || echo 256) # a debug kernel copies slowly
+}
+
 @test "64 connections at once each carry their own bytes" { check many 64; }
 @test "what was sent before close is read before the end" { check data-before-eof; }
 @test "half a close ends one direction and leaves the other" { check half-close; }
@@ -41,6 +44,8 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "a descriptor passed over AF_UNIX is the same connection" { check pass; }
 
 @test "listeners with SIVSHMEM_REUSEPORT share a service, others are EADDRINUSE" { check reuseport; }
+
+@test "a full backlog is ECONNREFUSED until somebody accepts" { check backlog; }
 
 @test "nobody listening is ECONNREFUSED" {
 	vm_run one siv-check run siv://lab/nobody refused 111

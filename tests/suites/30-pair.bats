@@ -54,6 +54,8 @@ check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
 @test "a connect that is abandoned leaves nothing behind" { check connect-abandon; }
 @test "a connection survives fork" { check fork; }
 
+@test "rings that the link has no room for are ENOBUFS" { check no-memory; }
+
 @test "connects inside one VM take the same policy" {
 	vm_run adas -u fusion siv-check run siv://adas/check duplex 4
 	vm_run adas -u redis siv-check run siv://adas/check refused 13

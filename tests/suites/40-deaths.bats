@@ -101,7 +101,7 @@ ping_stop()
 	ping_stop
 }
 
-@test "the server's agent killed: open channels go on, connects are EHOSTDOWN until it is back" {
+@test "the server's agent killed: open channels go on, and connects work once it is back" {
 	ping_start
 	vm_job_kill adas agent
 	assert_ping 1
@@ -126,6 +126,14 @@ ping_stop()
 	serve
 	check duplex 1
 	(($(epoch) > before))
+}
+
+@test "a VM that is down is EHOSTDOWN" {
+	vm_kill adas
+	vm_run cockpit siv-check run "$URL" refused 112
+	vm_restart adas
+	siv_guest adas
+	serve
 }
 
 @test "SIGKILL to the client's QEMU: the server's sockets close, and it connects again" {

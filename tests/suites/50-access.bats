@@ -7,6 +7,7 @@ load ../vm/vm
 source "$VM_TOP/tests/vm/siv.bash"
 
 URL=siv://adas/check
+SIV_HANDSHAKE_TIMEOUT=5s
 DEVICE=/sys/bus/pci/devices/0000:01:01.0
 
 # cockpit's agent claims a service that policy gives to adas.
@@ -138,6 +139,15 @@ audit()
 @test "nobody listening is ECONNREFUSED, an unknown VM EHOSTUNREACH" {
 	vm_run cockpit siv-check run siv://adas/cache refused 111
 	vm_run cockpit siv-check run siv://nowhere/check refused 113
+}
+
+@test "a peer's agent that does not answer is ETIMEDOUT, and leaves nothing behind" {
+	vm_run adas 'kill -STOP $(pidof sivshmem-agent)'
+	vm_run cockpit siv-check run "$URL" refused 110
+	run siv_ctl status
+	refute_output --regexp '[1-9][0-9]* on their way'
+	vm_run adas 'kill -CONT $(pidof sivshmem-agent)'
+	vm_run cockpit siv-check run "$URL" duplex 1
 }
 
 @test "an explanation names the line of policy" {

@@ -20,6 +20,7 @@ siv_write_host_conf()
 		state = "$VM_RUN/state"
 		run = "$VM_RUN/run"
 		audit = "$SIV_AUDIT"
+		handshake-timeout = "${SIV_HANDSHAKE_TIMEOUT:-30s}"
 		vm "cockpit" { services = {"dashboard", "probe"} }
 		vm "adas" { services = {"cache", "fusion", "check"} }
 		link "cockpit" "adas" { size = "64M" }

@@ -545,6 +545,8 @@ static const struct {
 	{ "ping", case_ping },
 	{ "marker", case_marker },
 	{ "reuseport", case_reuseport },
+	{ "no-memory", case_no_memory },
+	{ "backlog", case_backlog },
 	{ "connect-time", case_connect_time },
 };
 

@@ -199,6 +199,47 @@ void case_connect_time(const char *arg)
 	free(ms);
 }
 
+/* Rings that no link has room for: ENOBUFS, and the socket can ask for less. */
+void case_no_memory(const char *arg)
+{
+	__u32 large = 1 << SIV_CHAN_ORDER_MAX, small = 1 << SIV_CHAN_ORDER_MIN, got;
+	socklen_t len = sizeof(got);
+	int fd = new_socket(0);
+
+	(void)arg;
+	CHECK(!setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_TX_SIZE, &large, sizeof(large)));
+	CHECK(!setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_RX_SIZE, &large, sizeof(large)));
+	CHECK_ERRNO(connect(fd, (void *)&addr, sizeof(addr)), ENOBUFS);
+	CHECK(!setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_TX_SIZE, &small, sizeof(small)));
+	CHECK(!setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_RX_SIZE, &small, sizeof(small)));
+	CHECK(!connect(fd, (void *)&addr, sizeof(addr)));
+	CHECK(!getsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_TX_SIZE, &got, &len) && got == small);
+	close(fd);
+}
+
+/* A listener takes as many as its backlog says; the next is ECONNREFUSED, until one is accepted. */
+void case_backlog(const char *arg)
+{
+	struct sockaddr_sivshmem a = addr;
+	int listener = new_socket(0), fd[3], i;
+
+	(void)arg;
+	memset(a.ssiv_vm, 0, sizeof(a.ssiv_vm));
+	memset(a.ssiv_service, 0, sizeof(a.ssiv_service));
+	strcpy(a.ssiv_service, "backlog");
+	CHECK(!bind(listener, (void *)&a, sizeof(a)) && !listen(listener, 2));
+	for (i = 0; i < 3; i++)
+		fd[i] = new_socket(0);
+	CHECK(!connect(fd[0], (void *)&a, sizeof(a)));
+	CHECK(!connect(fd[1], (void *)&a, sizeof(a)));
+	CHECK_ERRNO(connect(fd[2], (void *)&a, sizeof(a)), ECONNREFUSED);
+	close(accept(listener, NULL, NULL));
+	CHECK(!connect(fd[2], (void *)&a, sizeof(a)));
+	for (i = 0; i < 3; i++)
+		close(fd[i]);
+	close(listener);
+}
+
 /* SIVSHMEM_REUSEPORT on both: two listeners share a service and take turns; without it EADDRINUSE. */
 void case_reuseport(const char *arg)
 {
