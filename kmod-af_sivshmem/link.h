@@ -4,8 +4,8 @@
  *
  * Lock order, outermost first:
  *
- *	lock_sock(sk)
- *	link->lock		mutex: configuration, the list of channels. Never inside lock_sock.
+ *	lock_sock(sk)		never together with link->lock
+ *	link->lock		mutex: configuration, the list of channels
  *	chan->tx_lock, rx_lock	mutexes: one direction each; both only by siv_chan_detach()
  *	listeners_lock		spinlock: the listeners and their queues
  *	chan->wake_lock		spinlock, irqs off: wake words, states, "dead"

@@ -60,4 +60,4 @@ module_init(siv_init);
 module_exit(siv_exit);
 MODULE_DESCRIPTION("Authenticated sockets between virtual machines over ivshmem");
 MODULE_LICENSE("GPL");
-MODULE_VERSION("0.1");
+MODULE_VERSION("0.1.0");

@@ -20,7 +20,7 @@
 #define LOCK_FILE "switch.lock"
 #define DEFAULT_RUN_DIR "/run/sivshmem"
 
-const char *argp_program_version = "sivshmem-switch 0.1";
+const char *argp_program_version = "sivshmem-switch 0.1.0";
 
 struct args {
 	const char *run_dir;

@@ -119,7 +119,8 @@ int siv_connect_as(const char *url, const char *service, int flags);
  * @flags: 0, or SOCK_NONBLOCK (for accepting) and SOCK_CLOEXEC
  *
  * Returns a descriptor, or
- *   -EINVAL         not an address, another VM's name, or other flags
+ *   -EINVAL         not an address, or other flags
+ *   -EADDRNOTAVAIL  another VM's name, or no agent has said yet what this VM is called
  *   -EAFNOSUPPORT, -ENETDOWN   as for siv_connect()
  *   -EACCES         this process may not be that service
  *   -EADDRINUSE     another socket listens as that service
