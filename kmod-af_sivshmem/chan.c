@@ -13,6 +13,8 @@
 #include "link.h"
 #include "sock.h"
 
+#define SIV_MORE_NS NSEC_PER_MSEC /* how long MSG_MORE puts a wake-up off */
+
 static void chan_free(struct kref *ref)
 {
 	struct siv_chan *chan = container_of(ref, struct siv_chan, ref);
@@ -72,6 +74,7 @@ static void chan_layout(struct siv_chan *chan, const struct siv_grant *g)
 	chan->rx_data = g->server ? c2s : s2c;
 	chan->tx_size = 1ull << (g->server ? g->s2c_order : g->c2s_order);
 	chan->rx_size = 1ull << (g->server ? g->c2s_order : g->s2c_order);
+	chan->tx_low = chan->tx_size / 4;
 }
 
 /* Sets up the own page and nothing else; the rest is assumed to hold anything. */
@@ -85,6 +88,25 @@ static void chan_own_page(struct siv_chan *chan)
 	virt_store_release(&chan->own->state, chan->state);
 }
 
+static void chan_more_work(struct work_struct *work)
+{
+	struct siv_chan *chan = container_of(work, struct siv_chan, more_work);
+
+	mutex_lock(&chan->tx_lock);
+	chan->tx_later = false;
+	if (!READ_ONCE(chan->dead))
+		siv_chan_tell_tx(chan);
+	mutex_unlock(&chan->tx_lock);
+	siv_chan_put(chan);
+}
+
+/* tx_lock is a mutex, so the timer only passes on to a worker. */
+static enum hrtimer_restart chan_more_timer(struct hrtimer *timer)
+{
+	queue_work(siv_wq, &container_of(timer, struct siv_chan, more_timer)->more_work);
+	return HRTIMER_NORESTART;
+}
+
 /*
  * Attaches the channel that the host granted. The caller owns a reference and gives the channel to
  * a socket, or detaches it. Errors: -ENODEV no such link, -ESTALE another epoch or down, -ERANGE out
@@ -96,7 +118,7 @@ struct siv_chan *siv_chan_attach(const struct siv_grant *g)
 	struct siv_chan *chan;
 	int err;
 
-	if (g->type != SOCK_STREAM)
+	if (g->type != SOCK_STREAM && g->type != SOCK_SEQPACKET)
 		return ERR_PTR(-EOPNOTSUPP);
 	if (g->c2s_order < SIV_CHAN_ORDER_MIN || g->c2s_order > SIV_CHAN_ORDER_MAX ||
 	    g->s2c_order < SIV_CHAN_ORDER_MIN || g->s2c_order > SIV_CHAN_ORDER_MAX)
@@ -123,6 +145,9 @@ struct siv_chan *siv_chan_attach(const struct siv_grant *g)
 	mutex_init(&chan->rx_lock);
 	spin_lock_init(&chan->wake_lock);
 	INIT_LIST_HEAD(&chan->accept_node);
+	hrtimer_init(&chan->more_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+	chan->more_timer.function = chan_more_timer;
+	INIT_WORK(&chan->more_work, chan_more_work);
 	siv_event_init(&chan->ev_closed, SIV_UPCALL_CLOSED, chan_closed_fill, chan_closed_put);
 	kref_init(&chan->ref);
 
@@ -259,17 +284,36 @@ int siv_chan_writable(struct siv_chan *chan, u64 *bytes)
 	return 0;
 }
 
-/* @bytes more were written. Under tx_lock, not dead. */
-void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes)
+/* Notifies the peer of what was written since it was last told, if it waits. Under tx_lock, not dead. */
+void siv_chan_tell_tx(struct siv_chan *chan)
 {
-	u64 old = chan->tx_pos, new = old + bytes;
+	u64 old = chan->tx_told;
+
+	lockdep_assert_held(&chan->tx_lock);
+	chan->tx_told = chan->tx_pos;
+	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
+	if (siv_ring_passed(old, chan->tx_told, READ_ONCE(chan->theirs->wake_data)))
+		siv_link_notify(chan->link, chan->slot);
+}
+
+/*
+ * @bytes more were written. With @more the peer sees them when it looks, and is only woken with what
+ * follows, or after SIV_MORE_NS. Under tx_lock, not dead.
+ */
+void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes, bool more)
+{
+	u64 new = chan->tx_pos + bytes;
 
 	lockdep_assert_held(&chan->tx_lock);
 	WRITE_ONCE(chan->tx_pos, new);
 	virt_store_release(&chan->own->tx_pos, new);
-	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
-	if (siv_ring_passed(old, new, READ_ONCE(chan->theirs->wake_data)))
-		siv_link_notify(chan->link, chan->slot);
+	if (!more) {
+		siv_chan_tell_tx(chan);
+	} else if (!chan->tx_later) {
+		chan->tx_later = true;
+		kref_get(&chan->ref); /* more_work's, or chan_kill()'s */
+		hrtimer_start(&chan->more_timer, ns_to_ktime(SIV_MORE_NS), HRTIMER_MODE_REL_SOFT);
+	}
 }
 
 /* @bytes more were read. Under rx_lock, not dead. */
@@ -330,6 +374,27 @@ static bool chan_arm(struct siv_chan *chan, u64 *word, u64 *shared, const u64 *t
 		WRITE_ONCE(*shared, want);
 		virt_mb(); /* A, pairs with B in siv_chan_publish_tx() and _rx() of the peer */
 	}
+}
+
+static bool chan_there(struct siv_chan *chan, const u64 *theirs, u64 want)
+{
+	unsigned long flags;
+	bool there;
+
+	spin_lock_irqsave(&chan->wake_lock, flags);
+	there = chan->dead || siv_ring_reached(virt_load_acquire(theirs), want);
+	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	return there;
+}
+
+bool siv_chan_data_there(struct siv_chan *chan, u64 want)
+{
+	return chan_there(chan, &chan->theirs->tx_pos, want);
+}
+
+bool siv_chan_space_there(struct siv_chan *chan, u64 want)
+{
+	return chan_there(chan, &chan->theirs->rx_pos, want);
 }
 
 bool siv_chan_arm_data(struct siv_chan *chan, u64 want)
@@ -404,6 +469,9 @@ static void chan_kill(struct siv_chan *chan, enum siv_closed_reason reason)
 	mutex_unlock(&chan->tx_lock);
 	mutex_lock(&chan->rx_lock);
 	mutex_unlock(&chan->rx_lock);
+	/* nobody starts it any more; if it has run, its work puts */
+	if (hrtimer_cancel(&chan->more_timer))
+		siv_chan_put(chan);
 }
 
 /* Under link->lock; false if it was detached before. */

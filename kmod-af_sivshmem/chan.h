@@ -21,9 +21,11 @@
 #ifndef _SIV_CHAN_H
 #define _SIV_CHAN_H
 
+#include <linux/hrtimer.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 #include <sivshmem/abi.h>
 
 #include "upcall.h"
@@ -50,6 +52,9 @@ struct siv_chan {
 	struct mutex tx_lock ____cacheline_aligned_in_smp;
 	u64 tx_pos;              /* bytes written; the shared word is only an output */
 	u64 tx_seen;             /* the peer's rx_pos when last looked at */
+	u64 tx_told;             /* up to here the peer's wake word was looked at */
+	u64 tx_low;              /* free bytes at which the ring counts as writable */
+	bool tx_later;           /* more_timer or more_work is under way, with a reference */
 
 	struct mutex rx_lock ____cacheline_aligned_in_smp;
 	u64 rx_pos;              /* bytes read; the shared word is only an output */
@@ -65,6 +70,8 @@ struct siv_chan {
 	struct list_head node;   /* link->chans, under link->lock */
 	bool attached;           /* link->lock */
 	struct list_head accept_node; /* the listener's queue, under listeners_lock */
+	struct hrtimer more_timer; /* ends what MSG_MORE puts off */
+	struct work_struct more_work;
 	enum siv_closed_reason reason;
 	struct siv_event ev_closed;
 	struct kref ref;
@@ -94,9 +101,14 @@ void siv_chan_wake_sock(struct siv_chan *chan);
 /* Both directions' limits, under the direction's mutex. -ECONNRESET: dead; -EPROTO: violation. */
 int siv_chan_readable(struct siv_chan *chan, u64 *bytes);
 int siv_chan_writable(struct siv_chan *chan, u64 *bytes);
-void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes);
+void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes, bool more);
+void siv_chan_tell_tx(struct siv_chan *chan);
 void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes);
 void siv_chan_shut(struct siv_chan *chan, u32 bits);
+
+/* Is the peer's position there, or the channel dead? Arms nothing: for who spins. */
+bool siv_chan_data_there(struct siv_chan *chan, u64 want);
+bool siv_chan_space_there(struct siv_chan *chan, u64 want);
 
 /* Arms a wake word; true if there is nothing to wait for: the position is there, or dead. */
 bool siv_chan_arm_data(struct siv_chan *chan, u64 want);
@@ -110,14 +122,19 @@ struct siv_chan_poll {
 void siv_chan_poll(struct siv_chan *chan, u64 lowat, struct siv_chan_poll *out);
 u32 siv_chan_peer_state(struct siv_chan *chan);
 
-/* Free bytes at which a transmit ring counts as writable again, as poll() and wake-ups have it. */
+/*
+ * Free bytes at which a transmit ring counts as writable again, as poll() and wake-ups have it: a
+ * quarter, or what the last record that was refused with EAGAIN needs.
+ */
 static inline u64 siv_chan_space_low(const struct siv_chan *chan)
 {
-	return chan->tx_size / 4;
+	return READ_ONCE(chan->tx_low);
 }
 
 /* chan_copy.c: @pos is a position; both stop short at the first byte that faults. */
 size_t siv_chan_copy_in(struct siv_chan *chan, u64 pos, size_t len, struct iov_iter *from);
 size_t siv_chan_copy_out(struct siv_chan *chan, u64 pos, size_t len, struct iov_iter *to);
+void siv_chan_put_record(struct siv_chan *chan, u32 len, u32 flags);
+struct siv_record siv_chan_get_record(const struct siv_chan *chan, u64 pos);
 
 #endif

@@ -39,3 +39,24 @@ size_t siv_chan_copy_out(struct siv_chan *chan, u64 pos, size_t len, struct iov_
 	pagefault_enable();
 	return done;
 }
+
+/* The header of a record at the transmit position; it never wraps. Under tx_lock. */
+void siv_chan_put_record(struct siv_chan *chan, u32 len, u32 flags)
+{
+	struct siv_record record = { .len = len, .flags = flags };
+
+	lockdep_assert_held(&chan->tx_lock);
+	memcpy(chan->tx_data + (chan->tx_pos & (chan->tx_size - 1)), &record, sizeof(record));
+}
+
+/* The header at @pos, as it was at one moment: the peer may write it at any time. */
+struct siv_record siv_chan_get_record(const struct siv_chan *chan, u64 pos)
+{
+	const u8 *at = chan->rx_data + (pos & (chan->rx_size - 1));
+	u64 word = READ_ONCE(*(const u64 *)at);
+	struct siv_record record;
+
+	lockdep_assert_held(&chan->rx_lock);
+	memcpy(&record, &word, sizeof(record));
+	return record;
+}

@@ -50,4 +50,18 @@ static inline void siv_compat_custom_sockopt(struct socket *sock)
 #define SIV_ACCEPT_KERN  (kern)
 #endif
 
+/* send() flags that say that more follows; sendfile() and splice() had one of their own until 6.5. */
+#ifdef MSG_SENDPAGE_NOTLAST
+#define SIV_MSG_MORE (MSG_MORE | MSG_SENDPAGE_NOTLAST)
+#else
+#define SIV_MSG_MORE MSG_MORE
+#endif
+
+/* proto_ops.splice_eof: since 6.5 the end of a sendfile() that said more would follow. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define SIV_SPLICE_EOF .splice_eof = siv_splice_eof,
+#else
+#define SIV_SPLICE_EOF
+#endif
+
 #endif

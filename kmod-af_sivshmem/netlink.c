@@ -123,6 +123,7 @@ static const struct nla_policy siv_policy[SIV_A_MAX + 1] = {
 	[SIV_A_EPOCH] = { .type = NLA_U32 },
 	[SIV_A_SLOT] = NLA_POLICY_MAX(NLA_U32, SIV_LINK_SLOTS - 1),
 	[SIV_A_GENERATION] = { .type = NLA_U64 },
+	[SIV_A_TYPE] = { .type = NLA_U32 },
 };
 
 static int missing(struct genl_info *info, int attr)
@@ -244,7 +245,9 @@ static int cmd_listener(struct sk_buff *in, struct genl_info *info)
 		return err;
 	if (!name_get(info->attrs[SIV_A_SERVICE], service, sizeof(service)))
 		return missing(info, SIV_A_SERVICE);
-	err = siv_listener_find(service, &cookie, &uid);
+	if (!info->attrs[SIV_A_TYPE])
+		return missing(info, SIV_A_TYPE);
+	err = siv_listener_find(service, nla_get_u32(info->attrs[SIV_A_TYPE]), &cookie, &uid);
 	if (err)
 		return err;
 	skb = reply_new(info, SIV_CMD_LISTENER, &hdr);

@@ -15,6 +15,7 @@
 #include "chan.h"
 #include "compat.h"
 #include "sock.h"
+#include "sock_io.h"
 
 static int family = AF_SIVSHMEM;
 module_param(family, int, 0444);
@@ -24,7 +25,7 @@ static DEFINE_SPINLOCK(listeners_lock);
 static LIST_HEAD(listeners);
 static u64 last_cookie; /* listeners_lock; never used again */
 
-static const struct proto_ops siv_ops;
+static const struct proto_ops *siv_ops_of(int type);
 
 static struct proto siv_proto = {
 	.name = "SIVSHMEM",
@@ -61,7 +62,9 @@ static int addr_check(const struct sockaddr *uaddr, int len, bool bind)
 	if (addr->ssiv_vm[0] ? !siv_name_ok(addr->ssiv_vm, SIV_VM_LEN) :
 			       !!memchr_inv(addr->ssiv_vm, 0, SIV_VM_LEN))
 		return -EINVAL;
-	if (!siv_name_ok(addr->ssiv_service, SIV_SERVICE_LEN))
+	/* bind() to "" is to be what the agent says that the process is */
+	if (bind && !addr->ssiv_service[0] ? !!memchr_inv(addr->ssiv_service, 0, SIV_SERVICE_LEN) :
+					     !siv_name_ok(addr->ssiv_service, SIV_SERVICE_LEN))
 		return -EINVAL;
 	if (bind && addr->ssiv_vm[0]) {
 		siv_agent_vm(vm);
@@ -145,10 +148,9 @@ static int siv_create(struct net *net, struct socket *sock, int protocol, int ke
 {
 	if (protocol && protocol != family)
 		return -EPROTONOSUPPORT;
-	/* SOCK_SEQPACKET has its place in the ABI, but is not built yet */
-	if (sock->type != SOCK_STREAM)
+	if (!siv_ops_of(sock->type))
 		return -ESOCKTNOSUPPORT;
-	sock->ops = &siv_ops;
+	sock->ops = siv_ops_of(sock->type);
 	sock->state = SS_UNCONNECTED;
 	siv_compat_custom_sockopt(sock);
 	return sock_new(net, sock, sock->type, kern) ? 0 : -ENOMEM;
@@ -241,7 +243,10 @@ unlock:
 	return err;
 }
 
-/* May @ss listen beside who does already? SO_REUSEPORT (or SIVSHMEM_REUSEPORT) and the same user on both, or nobody. */
+/*
+ * May @ss listen beside who does already? Another type is another listener; otherwise SO_REUSEPORT
+ * (or SIVSHMEM_REUSEPORT) and the same user on both, or nobody.
+ */
 static int listener_fits(const struct siv_sock *ss)
 {
 	struct siv_sock *other;
@@ -249,6 +254,7 @@ static int listener_fits(const struct siv_sock *ss)
 	lockdep_assert_held(&listeners_lock);
 	list_for_each_entry(other, &listeners, listen_node)
 		if (!strcmp(other->local.ssiv_service, ss->local.ssiv_service) &&
+		    other->sk.sk_type == ss->sk.sk_type &&
 		    !(other->sk.sk_reuseport && ss->sk.sk_reuseport && uid_eq(other->uid, ss->uid)))
 			return -EADDRINUSE;
 	return 0;
@@ -289,10 +295,10 @@ unlock:
 }
 
 /*
- * A listener for @service with room in its backlog; they take turns. -ECONNREFUSED: nobody listens;
- * -EAGAIN: somebody does, but all backlogs are full.
+ * A listener of @type for @service with room in its backlog; they take turns. -ECONNREFUSED: nobody
+ * listens; -EPROTOTYPE: only with another type; -EAGAIN: somebody does, but all backlogs are full.
  */
-int siv_listener_find(const char *service, u64 *cookie, kuid_t *uid)
+int siv_listener_find(const char *service, int type, u64 *cookie, kuid_t *uid)
 {
 	struct siv_sock *ss;
 	int err = -ECONNREFUSED;
@@ -301,6 +307,11 @@ int siv_listener_find(const char *service, u64 *cookie, kuid_t *uid)
 	list_for_each_entry(ss, &listeners, listen_node) {
 		if (strcmp(ss->local.ssiv_service, service))
 			continue;
+		if (ss->sk.sk_type != type) {
+			if (err == -ECONNREFUSED)
+				err = -EPROTOTYPE;
+			continue;
+		}
 		err = -EAGAIN;
 		if (sk_acceptq_is_full(&ss->sk))
 			continue;
@@ -316,7 +327,8 @@ int siv_listener_find(const char *service, u64 *cookie, kuid_t *uid)
 
 /*
  * Queues @chan for accept() of the listener @cookie, which takes over the caller's reference.
- * -ENOENT: it is gone, or is not @service; -ECONNREFUSED: its backlog is full.
+ * -ENOENT: it is gone, or is not @service; -EPROTOTYPE: another type; -ECONNREFUSED: its backlog is
+ * full.
  */
 int siv_listener_queue(u64 cookie, const char *service, struct siv_chan *chan)
 {
@@ -327,6 +339,9 @@ int siv_listener_queue(u64 cookie, const char *service, struct siv_chan *chan)
 	list_for_each_entry(ss, &listeners, listen_node) {
 		if (ss->cookie != cookie || strcmp(ss->local.ssiv_service, service))
 			continue;
+		err = -EPROTOTYPE;
+		if (ss->sk.sk_type != chan->type)
+			break;
 		err = -ECONNREFUSED;
 		/* sk_acceptq_is_full() lets one more in than listen() said */
 		if (ss->sk.sk_ack_backlog >= READ_ONCE(ss->sk.sk_max_ack_backlog))
@@ -375,10 +390,11 @@ static int accept_wait(struct sock *sk, long timeo, struct siv_chan **chan)
 
 	for (;;) {
 		prepare_to_wait_exclusive(sk_sleep(sk), &wait, TASK_INTERRUPTIBLE);
-		if (sk->sk_state != TCP_LISTEN)
-			err = -EINVAL;
-		else if ((*chan = listener_dequeue(siv_sk(sk))))
+		*chan = sk->sk_state == TCP_LISTEN ? listener_dequeue(siv_sk(sk)) : NULL;
+		if (*chan)
 			break;
+		if (sk->sk_state != TCP_LISTEN || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
+			err = -EINVAL;
 		else if (!timeo)
 			err = -EAGAIN;
 		else if (signal_pending(current))
@@ -415,7 +431,7 @@ static int siv_accept(struct socket *sock, struct socket *newsock, SIV_ACCEPT_AR
 	lock_sock(newsk);
 	sock_graft(newsk, newsock);
 	siv_sock_graft(newsk, chan);
-	newsock->ops = &siv_ops;
+	newsock->ops = siv_ops_of(newsk->sk_type);
 	siv_compat_custom_sockopt(newsock);
 	newsock->state = SS_CONNECTED;
 	release_sock(newsk);
@@ -567,19 +583,58 @@ unlock:
 	return err;
 }
 
-/* Takes the listener out of the registry, and refuses who waits in its queue. */
+/* Takes the listener out of the registry: nothing is queued any more. */
+static void listener_unlist(struct siv_sock *ss)
+{
+	bool listed;
+
+	spin_lock(&listeners_lock);
+	listed = !list_empty(&ss->listen_node);
+	list_del_init(&ss->listen_node);
+	spin_unlock(&listeners_lock);
+	if (listed)
+		listener_tell(ss, &ss->ev_unlisten);
+}
+
+/*
+ * shutdown() for reading, under lock_sock: as on AF_UNIX and TCP, what is queued can still be
+ * accepted, then accept() fails, and so do those that wait in it now.
+ */
+void siv_listener_shut(struct sock *sk)
+{
+	listener_unlist(siv_sk(sk));
+	sk->sk_state_change(sk);
+}
+
+/* Takes the listener away, and refuses who waits in its queue. */
 static void listener_close(struct siv_sock *ss)
 {
 	struct siv_chan *chan;
 
-	spin_lock(&listeners_lock);
-	list_del_init(&ss->listen_node);
-	spin_unlock(&listeners_lock);
+	listener_unlist(ss);
 	while ((chan = listener_dequeue(ss))) {
 		siv_chan_detach(chan, SIV_CLOSED_GONE, true);
 		siv_chan_put(chan);
 	}
-	listener_tell(ss, &ss->ev_unlisten);
+}
+
+/*
+ * SO_LINGER, while the socket is still whole. With a time-out, close() waits for the peer to have
+ * read everything: once its VM is gone, what it has not read is lost. With 0 the peer gets
+ * ECONNRESET, as on TCP. A process that exits does not wait.
+ */
+static void sock_linger(struct sock *sk, struct siv_chan *chan)
+{
+	long timeo = sk->sk_lingertime;
+
+	if (!timeo) {
+		siv_chan_shut(chan, SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD | SIV_STATE_ABORTED);
+		return;
+	}
+	if (current->flags & PF_EXITING)
+		return;
+	siv_chan_shut(chan, SIV_STATE_SHUT_WR);
+	siv_send_wait(sk, chan, chan->tx_size, &timeo);
 }
 
 static int siv_release(struct socket *sock)
@@ -593,6 +648,9 @@ static int siv_release(struct socket *sock)
 	if (!sk)
 		return 0;
 	ss = siv_sk(sk);
+	chan = siv_sock_chan(sk);
+	if (chan && sock_flag(sk, SOCK_LINGER))
+		sock_linger(sk, chan);
 	lock_sock(sk);
 	listened = sk->sk_state == TCP_LISTEN;
 	sk->sk_state = TCP_CLOSE;
@@ -617,7 +675,7 @@ static int siv_release(struct socket *sock)
 	return 0;
 }
 
-static const struct proto_ops siv_ops = {
+static const struct proto_ops siv_stream_ops = {
 	.owner = THIS_MODULE,
 	.release = siv_release,
 	.bind = siv_bind,
@@ -631,10 +689,45 @@ static const struct proto_ops siv_ops = {
 	.shutdown = siv_shutdown,
 	.setsockopt = siv_setsockopt,
 	.getsockopt = siv_getsockopt,
-	.sendmsg = siv_sendmsg,
-	.recvmsg = siv_recvmsg,
 	.mmap = sock_no_mmap, /* the windows are in the ABI, but not built yet */
+	.splice_read = siv_splice_read,
+	SIV_SPLICE_EOF.sendmsg = siv_sendmsg,
+	.recvmsg = siv_recvmsg,
+	.set_peek_off = sk_set_peek_off,
 };
+
+static const struct proto_ops siv_seqpacket_ops = {
+	.owner = THIS_MODULE,
+	.release = siv_release,
+	.bind = siv_bind,
+	.connect = siv_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = siv_accept,
+	.getname = siv_getname,
+	.poll = siv_poll,
+	.ioctl = siv_ioctl,
+	.listen = siv_listen,
+	.shutdown = siv_shutdown,
+	.setsockopt = siv_setsockopt,
+	.getsockopt = siv_getsockopt,
+	.mmap = sock_no_mmap, /* the windows are in the ABI, but not built yet */
+	.splice_read = siv_splice_read,
+	SIV_SPLICE_EOF.sendmsg = siv_record_sendmsg,
+	.recvmsg = siv_record_recvmsg,
+};
+
+/* NULL: there is no such type. */
+static const struct proto_ops *siv_ops_of(int type)
+{
+	switch (type) {
+	case SOCK_STREAM:
+		return &siv_stream_ops;
+	case SOCK_SEQPACKET:
+		return &siv_seqpacket_ops;
+	default:
+		return NULL;
+	}
+}
 
 static struct net_proto_family siv_family_ops = {
 	.create = siv_create,

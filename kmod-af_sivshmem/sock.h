@@ -16,6 +16,7 @@
 
 #include "upcall.h"
 
+struct pipe_inode_info;
 struct siv_chan;
 
 extern struct workqueue_struct *siv_wq;
@@ -75,9 +76,10 @@ void siv_sock_aborted(struct sock *sk);
 bool siv_name_ok(const char *name, size_t size);
 
 /* listeners, for the agent */
-int siv_listener_find(const char *service, u64 *cookie, kuid_t *uid);
+int siv_listener_find(const char *service, int type, u64 *cookie, kuid_t *uid);
 int siv_listener_queue(u64 cookie, const char *service, struct siv_chan *chan);
 void siv_listeners_announce(void);
+void siv_listener_shut(struct sock *sk);
 
 /* sock_io.c */
 int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
@@ -85,6 +87,16 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait);
 int siv_shutdown(struct socket *sock, int how);
 int siv_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
+void siv_splice_eof(struct socket *sock);
+
+/* sock_record.c */
+int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int siv_record_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+int siv_record_next(struct siv_chan *chan, u64 *bytes);
+
+/* sock_splice.c */
+ssize_t siv_splice_read(struct socket *sock, loff_t *pos, struct pipe_inode_info *pipe, size_t len,
+			unsigned int flags);
 
 /* sock_opt.c */
 int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The data path: sendmsg, recvmsg, poll, shutdown.
+ * The data path of streams: sendmsg and recvmsg; and poll, shutdown and ioctl of all types.
  *
- * One mutex for each direction, never lock_sock, held for one bounded chunk at a time and neither
- * while waiting for the peer nor while faulting user pages in. What was copied is published even if
- * the copy stopped short at a fault: nothing is lost and nothing is sent twice.
+ * The mutex of a direction is held for one bounded chunk at a time. What was copied is published
+ * even if the copy stopped short at a fault: nothing is lost and nothing is sent twice.
  */
 #include <linux/poll.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/sockios.h>
 #include <asm/ioctls.h>
@@ -14,18 +14,11 @@
 #include <net/sock.h>
 
 #include "chan.h"
+#include "compat.h"
 #include "sock.h"
+#include "sock_io.h"
 
-#define SIV_COPY_CHUNK (64u << 10) /* bytes copied before they are published and the mutex dropped */
-
-/* What one step over the ring came to. */
-struct step {
-	u64 ready;     /* bytes that could have been moved */
-	size_t moved;
-};
-
-/* A violation resets the channel; whatever is wrong with it, the caller's errno is ECONNRESET. */
-static int chan_failed(struct siv_chan *chan, int err)
+int siv_io_failed(struct siv_chan *chan, int err)
 {
 	if (err == -EPROTO) {
 		pr_debug_ratelimited("af_sivshmem: %s: %s/%s broke the ring's rules\n",
@@ -36,8 +29,7 @@ static int chan_failed(struct siv_chan *chan, int err)
 	return -ECONNRESET;
 }
 
-/* After a copy that moved nothing: gets the user's pages in. 0: try again. */
-static int fault_in(struct iov_iter *iter, size_t len, bool write)
+int siv_io_fault_in(struct iov_iter *iter, size_t len, bool write)
 {
 	if (!user_backed_iter(iter))
 		return -EFAULT;
@@ -49,10 +41,31 @@ static int fault_in(struct iov_iter *iter, size_t len, bool write)
 	return 0;
 }
 
-/* Sleeps until @armed says no more, an event, a signal or the time-out. */
-static int chan_wait(struct sock *sk, struct siv_chan *chan,
-		     bool (*idle)(struct sock *sk, struct siv_chan *chan, u64 want), u64 want,
-		     long *timeo)
+int siv_io_interrupted(long timeo)
+{
+	return sock_intr_errno(timeo);
+}
+
+/*
+ * SO_BUSY_POLL (or net.core.busy_read): looks for that many microseconds whether @there, with no
+ * wake word armed, so that the peer rings no doorbell; then the caller sleeps.
+ */
+static void io_spin(struct sock *sk, struct siv_chan *chan,
+		    bool (*there)(struct siv_chan *chan, u64 want), u64 want)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	u64 end = local_clock() + READ_ONCE(sk->sk_ll_usec) * NSEC_PER_USEC;
+
+	while (local_clock() < end && !need_resched() && !signal_pending(current) &&
+	       !there(chan, want))
+		cpu_relax();
+#endif
+}
+
+/* Sleeps until @idle says no more, a signal or the time-out. */
+static int io_wait(struct sock *sk, struct siv_chan *chan,
+		   bool (*idle)(struct sock *sk, struct siv_chan *chan, u64 want), u64 want,
+		   long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	int err = 0;
@@ -86,8 +99,74 @@ static bool recv_idle(struct sock *sk, struct siv_chan *chan, u64 want)
 	       !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN);
 }
 
+int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo)
+{
+	u64 want = READ_ONCE(chan->tx_pos) + room - chan->tx_size;
+
+	if (*timeo)
+		io_spin(sk, chan, siv_chan_space_there, want);
+	return io_wait(sk, chan, send_idle, want, timeo);
+}
+
+int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
+{
+	if (*timeo)
+		io_spin(sk, chan, siv_chan_data_there, want);
+	return io_wait(sk, chan, recv_idle, want, timeo);
+}
+
+/*
+ * Edge-triggered epoll is told of space once: a call that leaves the ring too full to count as
+ * writable asks for the edge.
+ */
+void siv_send_arm(struct sock *sk, struct siv_chan *chan)
+{
+	u64 tx = READ_ONCE(chan->tx_pos), want = tx + siv_chan_space_low(chan) - chan->tx_size;
+
+	if (tx - READ_ONCE(chan->tx_seen) > chan->tx_size - siv_chan_space_low(chan) &&
+	    siv_chan_arm_space(chan, want))
+		siv_chan_wake_sock(chan);
+}
+
+/*
+ * Who watches the socket is told of data that came after what was seen here. Edge-triggered epoll
+ * is not polled again, so the wake word is armed for the next byte while anybody is in the wait
+ * queue, and what came in between wakes here.
+ */
+void siv_recv_arm(struct sock *sk, struct siv_chan *chan)
+{
+	if (wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait) &&
+	    siv_chan_arm_data(chan, READ_ONCE(chan->rx_seen) + 1))
+		siv_chan_wake_sock(chan);
+}
+
+int siv_send_refused(struct sock *sk, struct siv_chan *chan)
+{
+	if (READ_ONCE(chan->dead))
+		return -ECONNRESET;
+	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
+	    siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD)
+		return -EPIPE;
+	return 0;
+}
+
+/* Descriptors and credentials do not cross a machine boundary, and nothing else may ride along. */
+int siv_send_check(const struct msghdr *msg)
+{
+	return msg->msg_flags & MSG_OOB || msg->msg_controllen ? -EOPNOTSUPP : 0;
+}
+
+int siv_recv_ended(struct sock *sk, struct siv_chan *chan, u32 state)
+{
+	if (state & SIV_STATE_ABORTED) {
+		siv_sock_aborted(sk);
+		return sock_error(sk) ?: 1;
+	}
+	return state & SIV_STATE_SHUT_WR || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
+}
+
 static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
-		     struct step *step)
+		     struct siv_step *step)
 {
 	size_t n;
 	int err;
@@ -104,41 +183,12 @@ static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
 		if (n)
 			step->moved = siv_chan_copy_in(chan, chan->tx_pos, n, &msg->msg_iter);
 		if (step->moved)
-			siv_chan_publish_tx(chan, step->moved);
+			siv_chan_publish_tx(chan, step->moved, msg->msg_flags & SIV_MSG_MORE);
+		else if (!step->ready)
+			siv_chan_tell_tx(chan);
 	}
 	mutex_unlock(&chan->tx_lock);
-	return err && err != -EPIPE ? chan_failed(chan, err) : err;
-}
-
-/*
- * Edge-triggered epoll is told of space once: a call that leaves the ring too full to count as
- * writable asks for the edge.
- */
-static void send_arm(struct sock *sk, struct siv_chan *chan)
-{
-	u64 tx = READ_ONCE(chan->tx_pos), want = tx + siv_chan_space_low(chan) - chan->tx_size;
-
-	if (tx - READ_ONCE(chan->tx_seen) > chan->tx_size - siv_chan_space_low(chan) &&
-	    siv_chan_arm_space(chan, want))
-		siv_chan_wake_sock(chan);
-}
-
-/* Waits for room for @left bytes, or as much as makes the ring writable again. */
-static int send_wait(struct sock *sk, struct siv_chan *chan, size_t left, long *timeo)
-{
-	u64 room = min_t(u64, left, siv_chan_space_low(chan));
-
-	return chan_wait(sk, chan, send_idle, READ_ONCE(chan->tx_pos) + room - chan->tx_size, timeo);
-}
-
-static int send_refused(struct sock *sk, struct siv_chan *chan)
-{
-	if (READ_ONCE(chan->dead))
-		return -ECONNRESET;
-	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
-	    siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD)
-		return -EPIPE;
-	return 0;
+	return err && err != -EPIPE ? siv_io_failed(chan, err) : err;
 }
 
 int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
@@ -146,13 +196,12 @@ int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	struct sock *sk = sock->sk;
 	struct siv_chan *chan = siv_sock_chan(sk);
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
-	struct step step;
+	struct siv_step step;
 	size_t sent = 0;
-	int err = 0;
+	int err = siv_send_check(msg);
 
-	/* descriptors and credentials do not cross a machine boundary */
-	if (msg->msg_flags & MSG_OOB || msg->msg_controllen)
-		return -EOPNOTSUPP;
+	if (err)
+		return err;
 	if (msg->msg_namelen)
 		return chan ? -EISCONN : -EOPNOTSUPP;
 	if (!chan) {
@@ -162,26 +211,45 @@ int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			err = sock_error(sk) ?: -ENOTCONN;
 		goto out;
 	}
-	err = send_refused(sk, chan);
+	err = siv_send_refused(sk, chan);
 	while (!err && msg_data_left(msg)) {
 		err = send_step(sk, chan, msg, &step);
+		if (err == -ERESTARTSYS)
+			err = siv_io_interrupted(timeo);
 		if (err)
 			break;
 		sent += step.moved;
+		/* as much room as makes the ring writable again, if so much is wanted */
 		if (!step.ready)
-			err = send_wait(sk, chan, msg_data_left(msg), &timeo);
+			err = siv_send_wait(
+				sk, chan, min_t(u64, msg_data_left(msg), siv_chan_space_low(chan)),
+				&timeo);
 		else if (!step.moved)
-			err = fault_in(&msg->msg_iter, min_t(u64, step.ready, SIV_COPY_CHUNK), false);
+			err = siv_io_fault_in(&msg->msg_iter,
+					      min_t(u64, step.ready, SIV_COPY_CHUNK), false);
 		if (!err)
-			err = send_refused(sk, chan);
+			err = siv_send_refused(sk, chan);
 	}
-	send_arm(sk, chan);
+	siv_send_arm(sk, chan);
 out:
 	if (sent)
 		return sent;
 	if (err == -EPIPE && !(msg->msg_flags & MSG_NOSIGNAL))
 		send_sig(SIGPIPE, current, 0);
 	return err;
+}
+
+/* The last piece of a sendfile() or splice() said that more would follow, and none does. */
+void siv_splice_eof(struct socket *sock)
+{
+	struct siv_chan *chan = siv_sock_chan(sock->sk);
+
+	if (!chan)
+		return;
+	mutex_lock(&chan->tx_lock);
+	if (!READ_ONCE(chan->dead))
+		siv_chan_tell_tx(chan);
+	mutex_unlock(&chan->tx_lock);
 }
 
 /* Moves, or with @peek copies from @skip bytes on, or without a buffer (@drop) releases. */
@@ -191,7 +259,8 @@ struct recv {
 	size_t left;
 };
 
-static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r, struct step *step)
+static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
+		     struct siv_step *step)
 {
 	size_t n;
 	int err;
@@ -212,31 +281,10 @@ static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r, 
 			siv_chan_publish_rx(chan, step->moved);
 	}
 	mutex_unlock(&chan->rx_lock);
-	return err ? chan_failed(chan, err) : 0;
+	return err ? siv_io_failed(chan, err) : 0;
 }
 
-/*
- * Who watches the socket is told of data that came after what was seen here. Edge-triggered epoll
- * is not polled again, so the wake word is armed for the next byte while anybody is in the wait
- * queue, and what came in between wakes here.
- */
-static void recv_arm(struct sock *sk, struct siv_chan *chan)
-{
-	if (wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait) &&
-	    siv_chan_arm_data(chan, READ_ONCE(chan->rx_seen) + 1))
-		siv_chan_wake_sock(chan);
-}
-
-/* Nothing is there: end of file (1), an error, or 0: wait. */
-static int recv_ended(struct sock *sk, struct siv_chan *chan, u32 state)
-{
-	if (state & SIV_STATE_ABORTED) {
-		siv_sock_aborted(sk);
-		return sock_error(sk) ?: 1;
-	}
-	return state & SIV_STATE_SHUT_WR || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
-}
-
+/* As on AF_UNIX, a call for no bytes waits for one all the same, and SO_PEEK_OFF is honoured. */
 int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct sock *sk = sock->sk;
@@ -244,7 +292,7 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
 	struct recv r = { .peek = flags & MSG_PEEK, .drop = flags & MSG_TRUNC, .left = len };
 	size_t target, got = 0;
-	struct step step;
+	struct siv_step step;
 	u32 state;
 	int err = 0;
 
@@ -253,48 +301,67 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 		return -EOPNOTSUPP;
 	if (!chan)
 		return sock_error(sk) ?: -ENOTCONN;
-	if (!len)
-		return 0;
-	target = min_t(u64, sock_rcvlowat(sk, flags & MSG_WAITALL, len), len);
-	if (r.peek) /* what is peeked stays: more than the ring never comes */
-		target = min_t(u64, target, chan->rx_size);
-	while (r.left) {
+	target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
+	if (r.peek) { /* what is peeked stays: more than the ring never comes */
+		r.skip = min_t(u64, max(sk_peek_offset(sk, flags), 0), chan->rx_size - 1);
+		target = min_t(u64, target, chan->rx_size - r.skip);
+	}
+	for (;;) {
 		/* before the position: what was sent before the end is read before it */
 		state = siv_chan_peer_state(chan);
 		err = recv_step(chan, msg, &r, &step);
+		if (err == -ERESTARTSYS)
+			err = siv_io_interrupted(timeo);
 		if (err)
 			break;
 		got += step.moved;
 		r.left -= step.moved;
 		if (r.peek)
 			r.skip += step.moved;
+		if (step.ready && !r.left)
+			break;
 		if (step.moved)
 			continue;
 		if (step.ready) {
-			err = fault_in(&msg->msg_iter, min_t(u64, step.ready, SIV_COPY_CHUNK), true);
+			err = siv_io_fault_in(&msg->msg_iter,
+					      min_t(u64, step.ready, SIV_COPY_CHUNK), true);
 			if (err)
 				break;
 			continue;
 		}
 		if (got >= target)
 			break;
-		err = got && state & SIV_STATE_ABORTED ? 1 : recv_ended(sk, chan, state);
+		err = got && state & SIV_STATE_ABORTED ? 1 : siv_recv_ended(sk, chan, state);
 		if (err)
 			break;
 		/* a ring holds no more than its size, however much is wanted */
-		err = chan_wait(sk, chan, recv_idle,
-				READ_ONCE(chan->rx_pos) + r.skip +
-				min_t(u64, target - got, chan->rx_size - r.skip), &timeo);
+		err = siv_recv_wait(sk, chan,
+				    READ_ONCE(chan->rx_pos) + r.skip +
+					    min_t(u64, target - got, chan->rx_size - r.skip),
+				    &timeo);
 		if (err)
 			break;
 	}
-	recv_arm(sk, chan);
+	if (r.peek)
+		sk_peek_offset_fwd(sk, got);
+	else
+		sk_peek_offset_bwd(sk, got);
+	siv_recv_arm(sk, chan);
 	return got ?: min(err, 0);
 }
 
 static __poll_t poll_listener(struct siv_sock *ss)
 {
-	return list_empty_careful(&ss->accept_q) ? 0 : EPOLLIN | EPOLLRDNORM;
+	u8 shut = READ_ONCE(ss->sk.sk_shutdown);
+	__poll_t mask = 0;
+
+	if (!list_empty_careful(&ss->accept_q))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (shut & RCV_SHUTDOWN)
+		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	if (shut == SHUTDOWN_MASK)
+		mask |= EPOLLHUP;
+	return mask;
 }
 
 __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
@@ -319,7 +386,7 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 			mask |= EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 		return mask;
 	}
-	siv_chan_poll(chan, READ_ONCE(sk->sk_rcvlowat) ?: 1, &p);
+	siv_chan_poll(chan, sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1, &p);
 	shut = READ_ONCE(sk->sk_shutdown);
 	if (p.dead)
 		shut = SHUTDOWN_MASK;
@@ -351,12 +418,16 @@ int siv_shutdown(struct socket *sock, int how)
 	how++; /* RCV_SHUTDOWN | SEND_SHUTDOWN */
 	lock_sock(sk);
 	chan = siv_sock_chan(sk);
-	if (!chan) {
+	if (!chan && sk->sk_state != TCP_LISTEN) {
 		release_sock(sk);
 		return -ENOTCONN;
 	}
 	WRITE_ONCE(sk->sk_shutdown, sk->sk_shutdown | how);
+	if (!chan && how & RCV_SHUTDOWN)
+		siv_listener_shut(sk);
 	release_sock(sk);
+	if (!chan)
+		return 0;
 	if (how & SEND_SHUTDOWN) {
 		bits |= SIV_STATE_SHUT_WR;
 		/* a send under way ends before the position is called final */
@@ -371,34 +442,59 @@ int siv_shutdown(struct socket *sock, int how)
 	return 0;
 }
 
+/* As on AF_UNIX: nothing is queued on a socket that is not connected, and a listener has no bytes. */
+static int ioctl_inq(struct sock *sk, struct siv_chan *chan, u64 *n)
+{
+	int err;
+
+	if (!chan)
+		return sk->sk_state == TCP_LISTEN ? -EINVAL : 0;
+	if (sk->sk_type == SOCK_SEQPACKET) {
+		err = siv_record_next(chan, n);
+	} else {
+		mutex_lock(&chan->rx_lock);
+		err = siv_chan_readable(chan, n);
+		mutex_unlock(&chan->rx_lock);
+	}
+	if (err) {
+		siv_io_failed(chan, err);
+		*n = 0; /* nothing will come any more */
+	}
+	return 0;
+}
+
+static void ioctl_outq(struct siv_chan *chan, u64 *n)
+{
+	u64 room = 0;
+	int err;
+
+	if (!chan)
+		return;
+	mutex_lock(&chan->tx_lock);
+	err = siv_chan_writable(chan, &room);
+	*n = chan->tx_size - room;
+	mutex_unlock(&chan->tx_lock);
+	if (err) {
+		siv_io_failed(chan, err);
+		*n = 0; /* nothing will go any more */
+	}
+}
+
 int siv_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 {
 	struct siv_chan *chan = siv_sock_chan(sock->sk);
 	u64 n = 0;
-	int err;
+	int err = 0;
 
 	switch (cmd) {
 	case SIOCINQ:
-		if (!chan)
-			return -EINVAL;
-		mutex_lock(&chan->rx_lock);
-		err = siv_chan_readable(chan, &n);
-		mutex_unlock(&chan->rx_lock);
+		err = ioctl_inq(sock->sk, chan, &n);
 		break;
 	case SIOCOUTQ:
-		if (!chan)
-			return -EINVAL;
-		mutex_lock(&chan->tx_lock);
-		err = siv_chan_writable(chan, &n);
-		n = chan->tx_size - n;
-		mutex_unlock(&chan->tx_lock);
+		ioctl_outq(chan, &n);
 		break;
 	default:
 		return -ENOIOCTLCMD;
 	}
-	if (err) {
-		chan_failed(chan, err);
-		n = 0; /* nothing will come or go any more */
-	}
-	return put_user((int)min_t(u64, n, INT_MAX), (int __user *)arg);
+	return err ?: put_user((int)min_t(u64, n, INT_MAX), (int __user *)arg);
 }

@@ -74,6 +74,7 @@ struct kernel_request {
 	uint64_t cookie;               /* GRANT to a listener */
 	int error;                     /* ANSWER: positive errno, or 0 */
 	char service[SIV_SERVICE_LEN]; /* ANSWER, LISTENER, GRANT */
+	uint32_t type;                 /* LISTENER: SOCK_STREAM or SOCK_SEQPACKET */
 	struct kernel_chan chan;       /* GRANT; RESET: its first three and generation */
 	struct siv_peer peer;          /* GRANT */
 	struct kernel_link link;       /* LINK_SET; LINK_DOWN: id and epoch */

@@ -145,7 +145,8 @@ int nl_attr_put(struct nl_msg *msg, const struct kernel_request *r)
 			 (r->service[0] && nla_put_string(msg, SIV_A_SERVICE, r->service));
 		break;
 	case SIV_CMD_LISTENER:
-		failed = nla_put_string(msg, SIV_A_SERVICE, r->service);
+		failed = nla_put_string(msg, SIV_A_SERVICE, r->service) ||
+			 nla_put_u32(msg, SIV_A_TYPE, r->type);
 		break;
 	case SIV_CMD_GRANT:
 		failed = put_chan(msg, &r->chan) ||

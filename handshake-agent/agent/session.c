@@ -135,6 +135,7 @@ static void after_cert(struct agent_session *s)
 	}
 	s->state = SESSION_LISTENER;
 	strcpy(r.service, s->identity->service->name);
+	r.type = s->type;
 	agent_submit(s->agent, &r);
 }
 
@@ -354,6 +355,21 @@ static void incoming(struct agent *a, const struct sivp_msg *m)
 	after_cert(s);
 }
 
+/* What the kernel's answer to LISTENER means for who wants to connect. */
+static enum sivp_reason listener_reason(int err)
+{
+	switch (err) {
+	case -ECONNREFUSED:
+		return SIVP_R_NOT_LISTENING;
+	case -EPROTOTYPE:
+		return SIVP_R_SOCKET_TYPE;
+	case -EAGAIN:
+		return SIVP_R_BACKLOG;
+	default:
+		return SIVP_R_VM_DOWN;
+	}
+}
+
 /* The kernel knows who listens, or that nobody does. */
 static void listener_done(void *ctx, uint64_t tag, int err, const struct kernel_answer *answer)
 {
@@ -363,8 +379,7 @@ static void listener_done(void *ctx, uint64_t tag, int err, const struct kernel_
 	if (!s)
 		return;
 	if (err) {
-		session_fail(s, err == -ECONNREFUSED ? SIVP_R_NOT_LISTENING : SIVP_R_VM_DOWN,
-			     err == -ECONNREFUSED ? "" : strerror(-err));
+		session_fail(s, listener_reason(err), strerror(-err));
 		return;
 	}
 	s->cookie = answer->cookie;

@@ -493,6 +493,8 @@ static enum sivp_reason attach_reason(uint32_t error)
 		return SIVP_R_BACKLOG;
 	case ENOENT:
 		return SIVP_R_NOT_LISTENING;
+	case EPROTOTYPE:
+		return SIVP_R_SOCKET_TYPE;
 	default:
 		return SIVP_R_ATTACH;
 	}

@@ -347,6 +347,7 @@ static const struct {
 	[SIVP_R_ATTACH] = { "attach", ECONNREFUSED },
 	[SIVP_R_NO_CERT] = { "no-cert", EKEYREJECTED },
 	[SIVP_R_VIOLATION] = { "violation", EPROTO },
+	[SIVP_R_SOCKET_TYPE] = { "socket-type", EPROTOTYPE },
 };
 
 const char *sivp_reason_name(enum sivp_reason r)

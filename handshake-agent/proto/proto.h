@@ -170,7 +170,8 @@ enum sivp_reason {
 	SIVP_R_ATTACH,         /* the peer's kernel did not take the channel          ECONNREFUSED */
 	SIVP_R_NO_CERT,        /* no certificate enrolled for the service (yet)       EKEYREJECTED */
 	SIVP_R_VIOLATION,      /* broke this protocol                                 EPROTO */
-	SIVP_R_MAX = SIVP_R_VIOLATION
+	SIVP_R_SOCKET_TYPE,    /* it listens with another socket type                 EPROTOTYPE */
+	SIVP_R_MAX = SIVP_R_SOCKET_TYPE
 };
 
 enum sivp_kind { SIVP_U32, SIVP_U64, SIVP_STRING, SIVP_NAME, SIVP_BLOB };

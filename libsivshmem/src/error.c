@@ -19,6 +19,8 @@ static const struct {
 	{ EHOSTDOWN, "that VM is not running: start it" },
 	{ ECONNREFUSED, "nobody listens as that service there, or its backlog is full: start the "
 			"service, or raise its backlog" },
+	{ EPROTOTYPE, "that service listens with another socket type there: SOCK_STREAM and "
+		      "SOCK_SEQPACKET do not fit together" },
 	{ EACCES, "refused by policy: this process matches no service (or several, without bind), "
 		  "or that service may not be reached: see sivctl explain and the host's audit "
 		  "log" },

@@ -49,6 +49,7 @@ static struct nl_msg *begin(int cmd, int flags)
 }
 
 static bool acked;
+static int refused; /* the kernel's errno for the last call(), which libnl's errors do not tell */
 
 static int on_ack(struct nl_msg *msg, void *arg)
 {
@@ -58,12 +59,21 @@ static int on_ack(struct nl_msg *msg, void *arg)
 	return NL_STOP;
 }
 
+static int on_error(struct sockaddr_nl *from, struct nlmsgerr *e, void *arg)
+{
+	(void)from;
+	(void)arg;
+	refused = -e->error;
+	return -nl_syserr2nlerr(e->error);
+}
+
 /* Sends and waits for the verdict, whatever comes in between: 0 or a libnl error. */
 static int call(struct nl_msg *msg)
 {
 	int err = nl_send_auto(sock, msg);
 
 	nlmsg_free(msg);
+	refused = 0;
 	if (err < 0)
 		die("send", err);
 	for (acked = false, err = 0; !err && !acked;)
@@ -135,7 +145,7 @@ static void put_name(struct sockaddr_sivshmem *addr, const char *service)
 /* Pulled requests are worked off after the dump: the kernel has one dump at a time. */
 struct job {
 	struct job *next;
-	uint32_t kind, tx_order, rx_order, link, slot;
+	uint32_t kind, tx_order, rx_order, type, link, slot;
 	uint64_t id, generation;
 	char service[SIV_SERVICE_LEN], own[SIV_SERVICE_LEN];
 };
@@ -168,6 +178,8 @@ static int on_upcall(struct nl_msg *msg, void *arg)
 		job->tx_order = nla_get_u32(u[SIV_UPCALL_A_TX_ORDER]);
 	if (u[SIV_UPCALL_A_RX_ORDER])
 		job->rx_order = nla_get_u32(u[SIV_UPCALL_A_RX_ORDER]);
+	if (u[SIV_UPCALL_A_TYPE])
+		job->type = nla_get_u32(u[SIV_UPCALL_A_TYPE]);
 	if (u[SIV_UPCALL_A_SLOT])
 		job->slot = nla_get_u32(u[SIV_UPCALL_A_SLOT]);
 	if (u[SIV_UPCALL_A_GENERATION])
@@ -199,19 +211,21 @@ static int on_cookie(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-static bool find_listener(const char *service)
+/* 0, or the errno for connect(). */
+static int find_listener(const char *service, uint32_t type)
 {
 	struct nl_msg *msg = begin(SIV_CMD_LISTENER, 0);
 	int err;
 
 	nla_put_string(msg, SIV_A_SERVICE, service);
+	nla_put_u32(msg, SIV_A_TYPE, type);
 	cookie = 0;
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_cookie, NULL);
 	err = call(msg);
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, NULL);
 	if (err)
 		fprintf(stderr, "siv-grantd: listener of %s: %s\n", service, nl_geterror(err));
-	return !err && cookie;
+	return refused == EAGAIN ? ECONNREFUSED : refused;
 }
 
 static int grant(const struct job *job, uint32_t slot, bool server)
@@ -228,7 +242,7 @@ static int grant(const struct job *job, uint32_t slot, bool server)
 	nla_put_u32(msg, SIV_CHAN_A_C2S_ORDER, job->tx_order < ORDER_MAX ? job->tx_order : ORDER_MAX);
 	nla_put_u32(msg, SIV_CHAN_A_S2C_ORDER, job->rx_order < ORDER_MAX ? job->rx_order : ORDER_MAX);
 	nla_put_u32(msg, SIV_CHAN_A_SERVER, server);
-	nla_put_u32(msg, SIV_CHAN_A_TYPE, SOCK_STREAM);
+	nla_put_u32(msg, SIV_CHAN_A_TYPE, job->type);
 	nla_nest_end(msg, nest);
 	put_name(&peer.addr, server ? (job->own[0] ? job->own : "client") : job->service);
 	snprintf(peer.spiffe_id, sizeof(peer.spiffe_id), "spiffe://lab/vm/lab/service/%s",
@@ -256,10 +270,10 @@ static void reset(uint32_t slot)
 static void connect_job(const struct job *job)
 {
 	uint32_t slot;
-	int err;
+	int err = find_listener(job->service, job->type);
 
-	if (!find_listener(job->service)) {
-		answer(job->id, ECONNREFUSED, "none");
+	if (err) {
+		answer(job->id, err, "none");
 		return;
 	}
 	for (slot = 0; slot < SLOTS && slots[slot].open; slot++)
@@ -286,7 +300,7 @@ static void run(const struct job *job)
 {
 	switch (job->kind) {
 	case SIV_UPCALL_BIND:
-		answer(job->id, 0, job->service);
+		answer(job->id, 0, job->service[0] ? job->service : "chosen");
 		break;
 	case SIV_UPCALL_CONNECT:
 		connect_job(job);
@@ -333,6 +347,7 @@ static void start(void)
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, NULL);
 	nl_socket_modify_cb(sock, NL_CB_ACK, NL_CB_CUSTOM, on_ack, NULL);
 	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, NULL);
+	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, NULL);
 	msg = begin(SIV_CMD_REGISTER, NLM_F_ACK);
 	nla_put_u32(msg, SIV_A_ABI, SIV_ABI_VERSION);
 	nla_put_string(msg, SIV_A_VM, "lab");

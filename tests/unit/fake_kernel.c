@@ -368,6 +368,9 @@ static int carry_out(struct fake_kernel *k, const struct kernel_request *r,
 	case SIV_CMD_ANSWER:
 		return do_answer(k, r);
 	case SIV_CMD_LISTENER:
+		k->listener_type = r->type;
+		if (k->listener_error)
+			return k->listener_error;
 		found = listener(k, 0, r->service);
 		answer->cookie = found ? found->cookie : 0;
 		return found ? 0 : -ECONNREFUSED;

@@ -32,6 +32,8 @@ struct fake_kernel {
 	uint64_t nonce;
 	bool announced;  /* present() was called for this agent */
 	bool registered;
+	int listener_error; /* what LISTENER is answered, if not 0 */
+	uint32_t listener_type; /* what the last LISTENER asked for */
 	char vm[SIV_VM_LEN];
 	unsigned int hold; /* bit 1 << SIV_CMD_*: requests that stay unanswered */
 

@@ -139,6 +139,28 @@ static void test_nobody_listens(void **state)
 	refused(connect_cache(), ECONNREFUSED);
 }
 
+static void test_what_a_listener_cannot_take_has_its_errno(void **state)
+{
+	static const struct {
+		int kernel, connect;
+	} cases[] = {
+		{ -ECONNREFUSED, ECONNREFUSED },
+		{ -EPROTOTYPE, EPROTOTYPE },
+		{ -EAGAIN, ECONNREFUSED }, /* all backlogs are full */
+		{ -ENODEV, EHOSTDOWN },
+	};
+
+	(void)state;
+	fake_listen(&w.kernel[ADAS], "cache");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		w.kernel[ADAS].listener_error = cases[i].kernel;
+		refused(connect_cache(), cases[i].connect);
+		assert_int_equal(w.kernel[ADAS].listener_type, SOCK_STREAM);
+	}
+	w.kernel[ADAS].listener_error = 0;
+	connected(connect_cache());
+}
+
 static void test_bind_is_refused_unless_it_is_that_service(void **state)
 {
 	static const struct { uint32_t uid; const char *service; int error; } cases[] = {
@@ -332,6 +354,7 @@ int main(int argc, char **argv)
 		TEST(test_a_connect_inside_one_vm),
 		TEST(test_refusals_by_policy_and_selectors),
 		TEST(test_nobody_listens),
+		TEST(test_what_a_listener_cannot_take_has_its_errno),
 		TEST(test_bind_is_refused_unless_it_is_that_service),
 		TEST(test_bad_certificates_on_either_side),
 		TEST(test_a_connect_waits_for_enrolment),

@@ -356,9 +356,8 @@ static void test_server_kernel_refuses(void **state)
 		uint32_t error;
 		enum sivp_reason reason;
 	} cases[] = {
-		{ ECONNREFUSED, SIVP_R_BACKLOG },
-		{ ENOENT, SIVP_R_NOT_LISTENING },
-		{ ESTALE, SIVP_R_ATTACH },
+		{ ECONNREFUSED, SIVP_R_BACKLOG },   { ENOENT, SIVP_R_NOT_LISTENING },
+		{ EPROTOTYPE, SIVP_R_SOCKET_TYPE }, { ESTALE, SIVP_R_ATTACH },
 		{ EEXIST, SIVP_R_ATTACH },
 	};
 	struct fixture *fx = *state;

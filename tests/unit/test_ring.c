@@ -105,6 +105,33 @@ static void an_armed_word_is_passed_on_the_way(void **state)
 			}
 }
 
+static void a_record_takes_its_header_and_whole_headers_of_data(void **state)
+{
+	(void)state;
+	for (__u64 len = 0; len < 5 * SIV_RECORD_HEADER; len++) {
+		__u64 span = siv_record_span(len);
+
+		assert_int_equal(span % SIV_RECORD_HEADER, 0);
+		assert_in_range(span, len + SIV_RECORD_HEADER, len + 2 * SIV_RECORD_HEADER - 1);
+	}
+	assert_int_equal(siv_record_span(UINT32_MAX), 0x100000008ull);
+}
+
+static void a_record_that_is_not_there_whole_is_impossible(void **state)
+{
+	static const uint32_t lens[] = { 0, 1, 7, 8, 9, 4088, UINT32_MAX - 8, UINT32_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		__u64 span = siv_record_span(lens[i]);
+
+		assert_true(siv_record_possible(lens[i], span));
+		assert_true(siv_record_possible(lens[i], span + SIV_RECORD_HEADER));
+		assert_false(siv_record_possible(lens[i], span - 1));
+		assert_false(siv_record_possible(lens[i], 0));
+	}
+}
+
 static void a_position_is_reached_at_and_after_it(void **state)
 {
 	(void)state;
@@ -137,6 +164,8 @@ int main(void)
 		cmocka_unit_test(a_step_passes_a_wake_word_that_it_goes_over),
 		cmocka_unit_test(a_word_of_zero_never_matches_a_young_channel),
 		cmocka_unit_test(an_armed_word_is_passed_on_the_way),
+		cmocka_unit_test(a_record_takes_its_header_and_whole_headers_of_data),
+		cmocka_unit_test(a_record_that_is_not_there_whole_is_impossible),
 		cmocka_unit_test(a_position_is_reached_at_and_after_it),
 		cmocka_unit_test(events_beyond_the_capacity_are_noticed),
 	};

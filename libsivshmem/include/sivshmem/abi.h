@@ -203,12 +203,16 @@ enum {
 #define SIV_CHAN_ORDER_MAX 26u /* ... to 64 MiB */
 #define SIV_CHAN_PAGES     2u  /* control pages in front of the data areas */
 
-/* In front of each record of a SOCK_SEQPACKET channel, aligned to 8; data is padded to 8. */
+/*
+ * In front of each record of a SOCK_SEQPACKET channel, aligned to 8; data is padded to 8. Positions
+ * move by whole records, so the longest is 8 bytes shorter than the ring.
+ */
 struct siv_record {
 	__u32 len;   /* bytes of the record, without this header */
 	__u32 flags; /* SIV_RECORD_EOR */
 };
-enum { SIV_RECORD_EOR = 1 << 0 };
+SIV_ASSERT(sizeof(struct siv_record) == 8, "a header never wraps: rings are multiples of 8");
+enum { SIV_RECORD_EOR = 1 << 0 }; /* sent with MSG_EOR; all other bits are ignored */
 
 /*
  * mmap() of a connected socket: the window is chosen by the offset, and mapped whole or not at all.
@@ -231,8 +235,10 @@ enum { SIV_RECORD_EOR = 1 << 0 };
  *   PULL       dump of { UPCALL }                   takes what is queued; events are gone then
  *   ANSWER     { ID, ERROR [, SERVICE] }            ends a BIND (ERROR 0: granted, SERVICE is it)
  *                                                   or refuses a CONNECT (ERROR > 0: an errno)
- *   LISTENER   { SERVICE }                          answers { COOKIE, UID }: a listener with room
- *                                                   in its backlog, or ECONNREFUSED
+ *   LISTENER   { SERVICE, TYPE }                    answers { COOKIE, UID }: a listener with room
+ *                                                   in its backlog; or ECONNREFUSED: none listens;
+ *                                                   EPROTOTYPE: only with another socket type;
+ *                                                   EAGAIN: all backlogs are full
  *   GRANT      { CHAN, PEER, ID | COOKIE, SERVICE }  attaches a channel: to the connect ID, which
  *                                                   then returns, or to the listener COOKIE
  *              ENOENT: that request or listener is gone; ECONNREFUSED: backlog full; ESTALE: wrong
@@ -284,6 +290,7 @@ enum {
 	SIV_A_STATE,        /* u32: enum siv_chan_state */
 	SIV_A_TX_BYTES,     /* u64 */
 	SIV_A_RX_BYTES,     /* u64 */
+	SIV_A_TYPE,         /* u32: SOCK_STREAM or SOCK_SEQPACKET */
 	SIV_A_PAD,
 	__SIV_A_MAX,
 	SIV_A_MAX = __SIV_A_MAX - 1

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #endif
 
+#define SIV_RECORD_HEADER 8u /* bytes of struct siv_record, and what records are aligned to */
+
 /*
  * The reader's view. @tx is what the writer claims to have written; @seen what it claimed before,
  * @pos what was read, @size the ring's bytes: all three private, with 0 <= seen - pos <= size.
@@ -57,6 +59,25 @@ static inline bool siv_ring_reached(__u64 pos, __u64 want)
 static inline bool siv_ring_armed(__u64 word, __u64 pos, __u64 want)
 {
 	return !siv_ring_reached(pos, word) && siv_ring_reached(want, word);
+}
+
+/*
+ * Bytes that a record of @len bytes takes in a SOCK_SEQPACKET ring: struct siv_record, then the data,
+ * padded so that the next header is aligned and never wraps. Does not overflow for a @len of 32 bits.
+ */
+static inline __u64 siv_record_span(__u64 len)
+{
+	return SIV_RECORD_HEADER +
+	       ((len + SIV_RECORD_HEADER - 1) & ~(__u64)(SIV_RECORD_HEADER - 1));
+}
+
+/*
+ * The reader's view of a record: can a header that claims @len bytes be true, when @bytes can be
+ * read? Writers publish whole records only, so one that is not there whole breaks the ring's rules.
+ */
+static inline bool siv_record_possible(__u32 len, __u64 bytes)
+{
+	return siv_record_span(len) <= bytes;
 }
 
 /*

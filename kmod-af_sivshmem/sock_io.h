@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the data paths of streams (sock_io.c) and records (sock_record.c) share.
+ *
+ * One mutex for each direction, never lock_sock, held for one step over the ring and neither while
+ * waiting for the peer nor while faulting user pages in.
+ */
+#ifndef _SIV_SOCK_IO_H
+#define _SIV_SOCK_IO_H
+
+#include <linux/types.h>
+
+struct iov_iter;
+struct msghdr;
+struct siv_chan;
+struct sock;
+
+#define SIV_COPY_CHUNK (64u << 10) /* bytes of a stream that are copied before they are published */
+
+/* What one step over the ring came to. */
+struct siv_step {
+	u64 ready; /* bytes that could have been moved */
+	size_t moved;
+};
+
+/*
+ * What is wrong with the channel itself, as the caller's errno: -EPROTO from the ring resets it, and
+ * either way it is -ECONNRESET. Not under the mutexes.
+ */
+int siv_io_failed(struct siv_chan *chan, int err);
+
+/* After a copy that stopped short: gets @len bytes of the user's pages in. 0: try again. */
+int siv_io_fault_in(struct iov_iter *iter, size_t len, bool write);
+
+/* The errno of a call whose wait for a mutex a signal ended. */
+int siv_io_interrupted(long timeo);
+
+/* 0, or why nothing can be sent (any more): -ECONNRESET, -EPIPE. */
+int siv_send_refused(struct sock *sk, struct siv_chan *chan);
+
+/* Checks what sendmsg() refuses on every type of socket. */
+int siv_send_check(const struct msghdr *msg);
+
+/*
+ * Sleeps until @room bytes can be written, the direction is over, a signal (-ERESTARTSYS or -EINTR)
+ * or the time-out (-EAGAIN). Spins first if the socket has SO_BUSY_POLL.
+ */
+int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo);
+
+/* The same until the peer's position reaches @want. */
+int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo);
+
+/* Before a call returns: asks for the edge that edge-triggered epoll would otherwise miss. */
+void siv_send_arm(struct sock *sk, struct siv_chan *chan);
+void siv_recv_arm(struct sock *sk, struct siv_chan *chan);
+
+/* Nothing is there, and @state was read before that was found: 1 end of file, -errno, 0 wait. */
+int siv_recv_ended(struct sock *sk, struct siv_chan *chan, u32 state);
+
+#endif
