@@ -26,8 +26,16 @@ NEEDS_SETUP := $(filter-out $(NO_SETUP_GOALS),$(or $(MAKECMDGOALS),help))
 $(CACHE)/setup.mk: scripts/setup scripts/packages
 	$(Q)scripts/setup
 
+# KERNEL=6.12 builds for, and boots, that one instead.
+KERNEL ?=
+$(CACHE)/kernel-%.mk: scripts/setup scripts/packages | $(CACHE)/setup.mk
+	$(Q)scripts/setup $*
+
 ifneq ($(NEEDS_SETUP),)
 include $(CACHE)/setup.mk
+ifneq ($(KERNEL),)
+include $(CACHE)/kernel-$(KERNEL).mk
+endif
 endif
 
 # --- templates ------------------------------------------------------------------------------------
@@ -120,24 +128,29 @@ endif
 HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
-.PHONY: demo help setup all modules guest check check-unit check-fuzz check-vm check-debug debug-kernel \
-	vm-shell bench man install uninstall format clean distclean
+.PHONY: demo help setup all modules guest check check-unit check-fuzz check-vm check-6.12 \
+	check-debug debug-kernel vm-shell bench man install uninstall format clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing to build and test, fetch what guests get
 	$(Q)scripts/setup
 
 all: $(PROGRAMS) $(LIBRARIES) modules ## programs, libraries and the kernel module
 
-modules: $(MODULES) ## the kernel module, for the guests' kernel (KDIR=folder KREL=release for another)
+modules: $(MODULES) ## the kernel module, for the guests' kernel (KERNEL=6.12 or KDIR=folder KREL=release for another)
 
 guest: $(GUEST_INITRD) ## the guests' root file system
 
 
-check: all guest $(UNIT_TESTS) $(FUZZERS) ## every test: unit, fuzz and VM suites
-	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run unit $(UNIT_TESTS) fuzz $(FUZZERS) vm
+# after guest: what is the same for both kernels is built once
+.PHONY: guest-6.12
+guest-6.12: guest
+	$(Q)$(MAKE) --no-print-directory KERNEL=6.12 guest
+
+check: all guest guest-6.12 $(UNIT_TESTS) $(FUZZERS) ## every test: unit, fuzz and VM suites, a few of these on 6.12
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run unit $(UNIT_TESTS) fuzz $(FUZZERS) vm smoke@6.12
 
 check-unit: $(HARNESS) $(UNIT_TESTS) ## unit tests, under ASan and UBSan
 	$(Q)tests/run unit $(UNIT_TESTS)
@@ -145,8 +158,11 @@ check-unit: $(HARNESS) $(UNIT_TESTS) ## unit tests, under ASan and UBSan
 check-fuzz: $(HARNESS) $(FUZZERS) ## each fuzzer for FUZZ_SECONDS (10)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run fuzz $(FUZZERS)
 
-check-vm: all guest ## VM suites; SUITE=file runs one, TEST=regex those tests
-	$(Q)TEST='$(TEST)' tests/run vm $(SUITE)
+check-vm: all guest ## VM suites; SUITE=file runs one, TEST=regex those tests, KERNEL=6.12 on that kernel
+	$(Q)TEST='$(TEST)' tests/run vm$(KERNEL:%=@%) $(SUITE)
+
+check-6.12: ## VM suites on the kernel of bookworm-backports; SUITE and TEST as above
+	$(Q)$(MAKE) --no-print-directory KERNEL=6.12 check-vm
 
 check-debug: all debug-kernel ## one-VM suites (*-local*) on a kernel with KASAN, lockdep, kmemleak, UBSAN
 	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel --make-args) guest

@@ -19,13 +19,16 @@ setup_file()
 check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 
 @test "addresses that are none are refused before anybody is asked" { check bad-address; }
+# bats test_tags=smoke
 @test "names of both sides and the authenticated peer are told" { check names; }
+# bats test_tags=smoke
 @test "256 MiB each way at once in odd sizes arrive unchanged" {
-	check duplex $([[ ${VM_FLAVOUR-} ]] && echo 32 || echo 256) # a debug kernel copies slowly
+	check duplex $(vm_kernel_has_checks && echo 32 || echo 256) # a debug kernel copies slowly
 }
 
 @test "64 connections at once each carry their own bytes" { check many 64; }
 @test "what was sent before close is read before the end" { check data-before-eof; }
+# bats test_tags=smoke
 @test "half a close ends one direction and leaves the other" { check half-close; }
 @test "a peer that does not read any more gives EPIPE and SIGPIPE" { check peer-shut-rd; }
 @test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
@@ -34,6 +37,7 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "edge-triggered epoll loses no wake-up under load" { check epoll-edge 20; }
 @test "poll, FIONREAD, SIOCOUTQ and MSG_PEEK agree" { check poll-bits; }
 @test "vectors of odd pieces, MSG_WAITALL and MSG_TRUNC" { check vectors; }
+# bats test_tags=smoke
 @test "a bad pointer loses nothing and sends nothing twice" { check efault; }
 @test "a non-blocking connect is reported by poll" { check connect-nonblock; }
 @test "a signal interrupts connect, and asking again completes it" { check connect-signal; }
@@ -44,6 +48,8 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "a descriptor passed over AF_UNIX is the same connection" { check pass; }
 
 @test "listeners with SIVSHMEM_REUSEPORT share a service, others are EADDRINUSE" { check reuseport; }
+# bats test_tags=smoke
+@test "SO_REUSEPORT is the same from kernel 6.8 on, and EOPNOTSUPP before" { check so-reuseport; }
 
 @test "a full backlog is ECONNREFUSED until somebody accepts" { check backlog; }
 
@@ -77,6 +83,7 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 	vm_job_wait one ping
 }
 
+# bats test_tags=smoke
 @test "the module goes when all sockets are closed, and comes back" {
 	vm_job_kill one server
 	vm_run one 'rmmod af_sivshmem && modprobe af_sivshmem && rmmod af_sivshmem'

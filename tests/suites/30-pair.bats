@@ -22,6 +22,7 @@ teardown_file() { siv_teardown_file; }
 
 check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
 
+# bats test_tags=smoke
 @test "each side is told the authenticated peer" {
 	run check names
 	assert_success
@@ -32,11 +33,14 @@ check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
 	vm_run cockpit siv-check run siv:///check names
 }
 
+# bats test_tags=smoke
 @test "256 MiB each way at once in odd sizes arrive unchanged" { check duplex 256; }
 @test "64 connections at once each carry their own bytes" { check many 64; }
 @test "what was sent before close is read before the end" { check data-before-eof; }
+# bats test_tags=smoke
 @test "half a close ends one direction and leaves the other" { check half-close; }
 @test "a peer that does not read any more gives EPIPE and SIGPIPE" { check peer-shut-rd; }
+# bats test_tags=smoke
 @test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
 @test "a reader that stops blocks the writer, and both go on" { check stalled-reader; }
 @test "many waiters on one socket get every byte once" { check many-waiters; }
@@ -85,4 +89,13 @@ resources()
 	check churn 300
 	siv_await_no_channels
 	assert_equal "$(resources)" "$before"
+}
+
+# bats test_tags=smoke
+@test "the module goes from a VM whose link is up, and comes back" {
+	vm_job_kill adas server
+	for vm in cockpit adas; do
+		vm_job_stop "$vm" agent
+		vm_run "$vm" 'rmmod af_sivshmem && modprobe af_sivshmem && rmmod af_sivshmem'
+	done
 }

@@ -1,29 +1,31 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Which kernel guests boot, with which arguments, on which accelerator. Sourced by vm.bash.
 
-_vm_setting() # FILE VARIABLE
+# Flavours: what each is called by VM_FLAVOUR, the file in build/cache/ that says where its kernel is,
+# the prefix of the names in it.
+_vm_flavour_settings()
 {
-	sed -n "s|\$(CURDIR)|$VM_TOP|; s/^$2 := //p" "$VM_BUILD/cache/$1" 2>/dev/null
+	case ${VM_FLAVOUR-} in
+	'') echo setup.mk KERNEL ;;
+	6.12) echo kernel-6.12.mk KERNEL ;;
+	debug) echo debug-kernel.mk DEBUG ;;
+	*) _vm_error "VM_FLAVOUR: $VM_FLAVOUR: unknown: see tests/vm/kernel.bash" ;;
+	esac
 }
 
-vm_kernel_release()
+# A kernel with checks is slow, needs memory, and is there to see races.
+vm_kernel_has_checks() { [[ ${VM_FLAVOUR-} == debug ]]; }
+
+_vm_setting() # NAME
 {
-	if [[ ${VM_FLAVOUR-} == debug ]]; then
-		_vm_setting debug-kernel.mk DEBUG_RELEASE
-	else
-		_vm_setting setup.mk KERNEL_RELEASE
-	fi
+	local file prefix
+
+	read -r file prefix < <(_vm_flavour_settings) || return
+	sed -n "s|\$(CURDIR)|$VM_TOP|; s/^${prefix}_$1 := //p" "$VM_BUILD/cache/$file" 2>/dev/null
 }
 
-vm_kernel_image()
-{
-	if [[ ${VM_FLAVOUR-} == debug ]]; then
-		_vm_setting debug-kernel.mk DEBUG_IMAGE
-	else
-		_vm_setting setup.mk KERNEL_IMAGE
-	fi
-}
-
+vm_kernel_release() { _vm_setting RELEASE; }
+vm_kernel_image() { _vm_setting IMAGE; }
 vm_initrd() { echo "$VM_BUILD/guest/initrd-$(vm_kernel_release).cpio"; }
 
 vm_kernel_args()
@@ -36,7 +38,7 @@ vm_kernel_args()
 		# an emulated guest sees the host's counter and cannot calibrate it
 		args+=" tsc=reliable tsc_early_khz=$(vm_tsc_khz)"
 	fi
-	if [[ ${VM_FLAVOUR-} == debug ]]; then
+	if vm_kernel_has_checks; then
 		args+=" kasan.fault=panic slub_debug=FZPU"
 	fi
 	echo "$args"

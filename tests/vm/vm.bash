@@ -11,7 +11,7 @@
 # white space).
 #
 # From the environment: VM_SLOW=FACTOR stretches time limits, SIV_ACCEL=tcg|kvm forces the
-# accelerator, VM_FLAVOUR=debug boots the debug kernel.
+# accelerator, VM_FLAVOUR=debug or 6.12 boots another kernel (kernel.bash lists them).
 
 VM_TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 VM_BUILD=$VM_TOP/build
@@ -94,7 +94,7 @@ _vm_launch()
 
 	shift
 	# one vCPU never races with itself, and the checks are there to see races
-	[[ ${VM_FLAVOUR-} ]] && cpus=2 memory=1G
+	vm_kernel_has_checks && cpus=2 memory=1G
 	while (($#)); do
 		case $1 in
 		--smp) cpus=$2; shift ;;
@@ -332,7 +332,7 @@ teardown_file()
 {
 	local dir failed=0
 
-	if [[ ${VM_FLAVOUR-} ]]; then
+	if vm_kernel_has_checks; then
 		for dir in "$VM_RUN"/*/qemu; do
 			vm_running "$(basename "${dir%/qemu}")" || continue
 			vm_check_leaks "$(basename "${dir%/qemu}")" || failed=1

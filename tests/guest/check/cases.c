@@ -545,6 +545,7 @@ static const struct {
 	{ "ping", case_ping },
 	{ "marker", case_marker },
 	{ "reuseport", case_reuseport },
+	{ "so-reuseport", case_so_reuseport },
 	{ "no-memory", case_no_memory },
 	{ "backlog", case_backlog },
 	{ "connect-time", case_connect_time },

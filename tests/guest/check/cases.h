@@ -24,6 +24,7 @@ void case_refused(const char *arg);
 void case_bad_address(const char *arg);
 void case_connect_time(const char *arg);
 void case_reuseport(const char *arg);
+void case_so_reuseport(const char *arg);
 void case_no_memory(const char *arg);
 void case_backlog(const char *arg);
 void case_hold(const char *arg);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -240,20 +241,19 @@ void case_backlog(const char *arg)
 	close(listener);
 }
 
-/* SIVSHMEM_REUSEPORT on both: two listeners share a service and take turns; without it EADDRINUSE. */
-void case_reuseport(const char *arg)
+/* With the option on both, two listeners share a service and take turns; without it EADDRINUSE. */
+static void share(int level, int option)
 {
 	struct sockaddr_sivshmem a = addr;
 	int one = 1, fd[3], i;
 	struct pollfd p[2];
 
-	(void)arg;
 	memset(a.ssiv_vm, 0, sizeof(a.ssiv_vm));
 	snprintf(a.ssiv_service, sizeof(a.ssiv_service), "shared");
 	for (i = 0; i < 3; i++) {
 		fd[i] = new_socket(0);
 		if (i < 2)
-			CHECK(!setsockopt(fd[i], SOL_SIVSHMEM, SIVSHMEM_REUSEPORT, &one, sizeof(one)));
+			CHECK(!setsockopt(fd[i], level, option, &one, sizeof(one)));
 		CHECK(!bind(fd[i], (void *)&a, sizeof(a)));
 	}
 	CHECK(!listen(fd[0], 5) && !listen(fd[1], 5));
@@ -267,6 +267,32 @@ void case_reuseport(const char *arg)
 	CHECK(poll(p, 2, 0) == 2);
 	close(fd[0]);
 	close(fd[1]);
+}
+
+void case_reuseport(const char *arg)
+{
+	(void)arg;
+	share(SOL_SIVSHMEM, SIVSHMEM_REUSEPORT);
+}
+
+/* The family is asked for SO_REUSEPORT since 6.8; before, the core refuses what it does not know. */
+void case_so_reuseport(const char *arg)
+{
+	int major, minor, on = 1, fd = new_socket(0);
+	socklen_t len = sizeof(on);
+	struct utsname kernel;
+
+	(void)arg;
+	CHECK(!uname(&kernel) && sscanf(kernel.release, "%d.%d", &major, &minor) == 2);
+	if (major < 6 || (major == 6 && minor < 8)) {
+		CHECK_ERRNO(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), EOPNOTSUPP);
+		CHECK(!getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) && !on);
+	} else {
+		CHECK(!setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)));
+		CHECK(!getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &len) && on);
+		share(SOL_SOCKET, SO_REUSEPORT);
+	}
+	close(fd);
 }
 
 /* Holds a connection until the peer resets it: prints "connected", then what recv and send say. */
