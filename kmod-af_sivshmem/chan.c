@@ -85,7 +85,7 @@ static void chan_own_page(struct siv_chan *chan)
 	else
 		memset(chan->own, 0, sizeof(*chan->own));
 	chan->state = SIV_STATE_ATTACHED;
-	virt_store_release(&chan->own->state, chan->state);
+	virt_store_release(&chan->own->state, chan->state); /* S: after the zeros */
 }
 
 static void chan_more_work(struct work_struct *work)
@@ -223,7 +223,7 @@ static u32 chan_read_state(struct siv_chan *chan)
 	if (chan->dead)
 		return chan->peer_state;
 	/* bits are only ever added: what was seen once stays */
-	state = virt_load_acquire(&chan->theirs->state) & known;
+	state = virt_load_acquire(&chan->theirs->state) & known; /* S */
 	if (state & SIV_STATE_ABORTED)
 		state |= SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD;
 	chan->peer_state |= state;
@@ -262,7 +262,7 @@ int siv_chan_readable(struct siv_chan *chan, u64 *bytes)
 	lockdep_assert_held(&chan->rx_lock);
 	if (READ_ONCE(chan->dead))
 		return -ECONNRESET;
-	tx = virt_load_acquire(&chan->theirs->tx_pos);
+	tx = virt_load_acquire(&chan->theirs->tx_pos); /* P */
 	if (!siv_ring_readable(tx, chan->rx_seen, chan->rx_pos, chan->rx_size, bytes))
 		return -EPROTO;
 	chan->rx_seen = tx;
@@ -277,7 +277,7 @@ int siv_chan_writable(struct siv_chan *chan, u64 *bytes)
 	lockdep_assert_held(&chan->tx_lock);
 	if (READ_ONCE(chan->dead))
 		return -ECONNRESET;
-	rx = virt_load_acquire(&chan->theirs->rx_pos);
+	rx = virt_load_acquire(&chan->theirs->rx_pos); /* P */
 	if (!siv_ring_writable(rx, chan->tx_seen, chan->tx_pos, chan->tx_size, bytes))
 		return -EPROTO;
 	chan->tx_seen = rx;
@@ -306,7 +306,7 @@ void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes, bool more)
 
 	lockdep_assert_held(&chan->tx_lock);
 	WRITE_ONCE(chan->tx_pos, new);
-	virt_store_release(&chan->own->tx_pos, new);
+	virt_store_release(&chan->own->tx_pos, new); /* P: after the bytes */
 	if (!more) {
 		siv_chan_tell_tx(chan);
 	} else if (!chan->tx_later) {
@@ -323,7 +323,7 @@ void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes)
 
 	lockdep_assert_held(&chan->rx_lock);
 	WRITE_ONCE(chan->rx_pos, new);
-	virt_store_release(&chan->own->rx_pos, new);
+	virt_store_release(&chan->own->rx_pos, new); /* P: after the copy */
 	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
 	if (siv_ring_passed(old, new, READ_ONCE(chan->theirs->wake_space)))
 		siv_link_notify(chan->link, chan->slot);
@@ -339,7 +339,7 @@ void siv_chan_shut(struct siv_chan *chan, u32 bits)
 	news = !chan->dead && (chan->state & bits) != bits;
 	if (news) {
 		chan->state |= bits;
-		virt_store_release(&chan->own->state, chan->state);
+		virt_store_release(&chan->own->state, chan->state); /* S: after the positions */
 	}
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	virt_mb(); /* B: the peer reads the state after it armed */
@@ -365,7 +365,7 @@ static bool chan_arm(struct siv_chan *chan, u64 *word, u64 *shared, const u64 *t
 	if (chan->dead)
 		return true;
 	for (;;) {
-		pos = virt_load_acquire(theirs);
+		pos = virt_load_acquire(theirs); /* P */
 		if (siv_ring_reached(pos, want))
 			return true;
 		if (siv_ring_armed(*word, pos, want))

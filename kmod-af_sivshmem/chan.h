@@ -17,6 +17,10 @@
  * If the waiter does not see the new position, then its store to the wake word is before the
  * producer's load of it, and the producer notifies. A notification goes through the link's event
  * ring (barrier [C], see link.c) to siv_chan_event(), which wakes this side's wait queue.
+ *
+ * What a position [P] or a state [S] speaks of is stored before it, with release, and looked at
+ * after it, with acquire: bytes are there before tx_pos, no longer read before rx_pos, and all of
+ * them are published before SHUT_WR.
  */
 #ifndef _SIV_CHAN_H
 #define _SIV_CHAN_H

@@ -331,6 +331,7 @@ void siv_link_notify(struct siv_link *link, u32 slot)
 	ring = link->mem + SIV_EVENT_RING(link->end);
 	WRITE_ONCE(ring[link->event_pos % SIV_LINK_SLOTS], slot);
 	link->event_last[slot] = ++link->event_pos;
+	/* E, pairs with link_next_event() of the peer: after the entry */
 	virt_store_release(&siv_link_page(link, link->end)->event_pos, link->event_pos);
 	kick = true;
 unlock:
@@ -368,6 +369,7 @@ static enum next link_next_event(struct siv_link *link, u32 *slot)
 	spin_lock_irqsave(&link->drain_lock, flags);
 	if (!link->up)
 		goto unlock;
+	/* E, pairs with siv_link_notify() of the peer: before the entry */
 	pos = virt_load_acquire(&siv_link_page(link, !link->end)->event_pos);
 	possible = siv_events_pending(pos, link->event_seen, SIV_LINK_SLOTS, &todo);
 	if (!todo)
@@ -382,6 +384,7 @@ static enum next link_next_event(struct siv_link *link, u32 *slot)
 		link->event_seen++;
 		next = NEXT_SLOT;
 	}
+	/* the entry was read: the producer may write over it */
 	virt_store_release(&siv_link_page(link, link->end)->event_seen, link->event_seen);
 unlock:
 	spin_unlock_irqrestore(&link->drain_lock, flags);

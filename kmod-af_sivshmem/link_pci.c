@@ -59,7 +59,7 @@ static void pci_resume(struct work_struct *work)
 
 static bool pci_flooded(struct siv_pci *pci)
 {
-	if (pci->window != jiffies) {
+	if (time_after(jiffies, pci->window)) {
 		pci->window = jiffies;
 		pci->in_window = 0;
 	}
@@ -147,6 +147,7 @@ static int pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	pci->link = link;
 	pci->pdev = pdev;
 	INIT_DELAYED_WORK(&pci->resume, pci_resume);
+	pci->window = jiffies;
 	link->dev = &pdev->dev;
 
 	err = pci_enable_device(pdev);

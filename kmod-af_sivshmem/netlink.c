@@ -128,7 +128,7 @@ static const struct nla_policy siv_policy[SIV_A_MAX + 1] = {
 
 static int missing(struct genl_info *info, int attr)
 {
-	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr], "a required attribute is missing");
+	NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[attr], "a required attribute is not there");
 	return -EINVAL;
 }
 

@@ -173,7 +173,7 @@ static int ring_size_set(struct sock *sk, int name, sockptr_t val, unsigned int 
 		return -EINVAL;
 	if (sk->sk_state != TCP_CLOSE)
 		return -EISCONN;
-	order = max(order_base_2(size), (int)SIV_CHAN_ORDER_MIN);
+	order = max_t(u32, order_base_2(size), SIV_CHAN_ORDER_MIN);
 	if (name == SIVSHMEM_TX_SIZE)
 		ss->tx_order = order;
 	else

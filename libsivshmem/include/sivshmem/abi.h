@@ -298,13 +298,13 @@ enum {
 
 enum siv_upcall_kind {
 	SIV_UPCALL_BIND = 1,  /* ID, SERVICE ("" is: choose), caller; wants ANSWER */
-	SIV_UPCALL_CONNECT,   /* ID, VM, SERVICE, OWN_SERVICE ("" is: choose), orders, caller;
-			       * wants GRANT or ANSWER */
+	/* ID, VM, SERVICE, OWN_SERVICE ("" is: choose), orders, caller; wants GRANT or ANSWER */
+	SIV_UPCALL_CONNECT,
 	SIV_UPCALL_CANCEL,    /* ID: that CONNECT is gone (signal, close, time-out) */
 	SIV_UPCALL_LISTEN,    /* SERVICE, COOKIE: somebody listens now */
 	SIV_UPCALL_UNLISTEN,  /* SERVICE, COOKIE: and no longer */
-	SIV_UPCALL_CLOSED,    /* LINK_ID, EPOCH, SLOT, GENERATION, REASON: this kernel will not touch
-			       * that channel's pages again */
+	/* LINK_ID, EPOCH, SLOT, GENERATION, REASON: this kernel will not touch its pages again */
+	SIV_UPCALL_CLOSED,
 	SIV_UPCALL_LINK_NEW,  /* LINK_ID: a link appeared; see LINK_GET */
 	SIV_UPCALL_LINK_GONE, /* LINK_ID: its device was unbound */
 	SIV_UPCALL_LINK_STALLED, /* LINK_ID, EPOCH: no heartbeat; its channels were reset */
