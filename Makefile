@@ -128,8 +128,8 @@ endif
 HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
-.PHONY: demo help setup all modules guest check check-unit check-fuzz check-vm check-6.12 \
-	check-debug debug-kernel vm-shell bench man install uninstall format clean distclean
+.PHONY: demo help setup all modules guest check lint check-unit check-fuzz check-vm \
+	check-6.12 check-debug debug-kernel vm-shell bench man install uninstall format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -149,8 +149,12 @@ guest: $(GUEST_INITRD) ## the guests' root file system
 guest-6.12: guest
 	$(Q)$(MAKE) --no-print-directory KERNEL=6.12 guest
 
-check: all guest guest-6.12 $(UNIT_TESTS) $(FUZZERS) ## every test: unit, fuzz and VM suites, a few of these on 6.12
-	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run unit $(UNIT_TESTS) fuzz $(FUZZERS) vm smoke@6.12
+check: all guest guest-6.12 $(UNIT_TESTS) $(FUZZERS) ## every test: lint, unit, fuzz and VM suites, a few of these on 6.12
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run lint unit $(UNIT_TESTS) fuzz $(FUZZERS) vm smoke@6.12
+
+lint: $(HARNESS) $(CACHE)/kernel-6.12.mk ## sparse, W=1 and checkpatch (fetched once: 139 MB); C++ reads the headers
+	$(Q)scripts/setup lint
+	$(Q)tests/run lint
 
 check-unit: $(HARNESS) $(UNIT_TESTS) ## unit tests, under ASan and UBSan
 	$(Q)tests/run unit $(UNIT_TESTS)
