@@ -382,7 +382,7 @@ static bool chan_there(struct siv_chan *chan, const u64 *theirs, u64 want)
 	bool there;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
-	there = chan->dead || siv_ring_reached(virt_load_acquire(theirs), want);
+	there = chan->dead || siv_ring_reached(virt_load_acquire(theirs), want); /* P */
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	return there;
 }
