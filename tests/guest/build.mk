@@ -14,5 +14,5 @@ $(eval $(call program,lab-agent,tests/guest/lab_agent.c tests/unit/cert_maker.c 
 GUEST_BIN += build/bin/lab-agent
 # random calls against a model, over AF_UNIX too: `build/bin/siv-random model`
 $(eval $(call program,siv-random,$(addprefix tests/guest/random/,main.c stream.c where.c vec.c model.c calls.c \
-	watch.c steps.c storm.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/random,-lpthread))
+	watch.c steps.c plan.c crew.c work.c storm.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/random,-lpthread))
 GUEST_BIN += build/bin/siv-random

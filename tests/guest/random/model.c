@@ -228,7 +228,8 @@ void did_send(struct conn *c, int e, size_t len, ssize_t ret, int err, int eor)
 			return;
 		w->wpos += ret;
 		w->used += ret;
-		end->out_dry = end->out_dry || (size_t)ret < len;
+		/* what was sent in part may have met a hole instead */
+		end->out_dry = end->out_dry || (w->ring && w->used == w->ring);
 	} else {
 		record_add(w, len, eor);
 		w->wpos += len;
