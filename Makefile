@@ -11,6 +11,8 @@ CACHE := build/cache
 SUITE ?=
 TEST ?=
 FUZZ_SECONDS ?= 10
+RANDOM_SECONDS ?= 600
+RANDOM_SEED ?=
 
 # V=1 shows commands; otherwise one short line for each thing that is made.
 Q := $(if $(filter-out 0,$(V)),,@)
@@ -129,7 +131,7 @@ HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
 .PHONY: demo help setup all modules guest check lint check-unit check-fuzz check-vm \
-	check-6.12 check-debug debug-kernel vm-shell bench man install uninstall format clean distclean
+	check-6.12 check-random check-debug debug-kernel vm-shell bench man install uninstall format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -167,6 +169,11 @@ check-vm: all guest ## VM suites; SUITE=file runs one, TEST=regex those tests, K
 
 check-6.12: ## VM suites on the kernel of bookworm-backports; SUITE and TEST as above
 	$(Q)$(MAKE) --no-print-directory KERNEL=6.12 check-vm
+
+check-random: all guest ## random calls alone, RANDOM_SECONDS (600) for each test; RANDOM_SEED=N repeats
+	$(Q)RANDOM_SECONDS=$(RANDOM_SECONDS) RANDOM_SEED=$(RANDOM_SEED) \
+		SUITE_SECONDS=$$((4 * ($(RANDOM_SECONDS) + 120) + 300)) TEST='$(TEST)' \
+		tests/run vm $(or $(SUITE),$(wildcard tests/suites/*-random-*.bats))
 
 check-debug: all debug-kernel ## one-VM suites (*-local*) on a kernel with KASAN, lockdep, kmemleak, UBSAN
 	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel --make-args) guest
