@@ -203,7 +203,7 @@ static void news(struct conn *c, int e)
 {
 	struct end *end = &c->end[e];
 
-	if (end->in_dry && (readable(c, e) || recv_shut(c, e))) {
+	if (end->in_dry && readable(c, e)) {
 		end->in_dry = false;
 		end->in_due = true;
 	}
@@ -298,7 +298,7 @@ void did_recv(struct conn *c, int e, size_t len, ssize_t ret, int err, int flags
 	struct way *w = &c->way[!e];
 	struct end *end = &c->end[e], *peer = &c->end[!e];
 	bool taken = false;
-	size_t n;
+	size_t n, wanted;
 
 	if (ret < 0) {
 		if (err == ECONNRESET)
@@ -313,6 +313,10 @@ void did_recv(struct conn *c, int e, size_t len, ssize_t ret, int err, int flags
 			w->used -= ret;
 			if (ret && (size_t)ret < len)
 				end->in_dry = true;
+			/* AF_UNIX looks at the error when it wants more, and does not tell it */
+			wanted = flags & MSG_WAITALL ? len : min2(end->lowat, len);
+			if (!w->ring && ret && (size_t)ret < wanted && !unread(w))
+				end->reset = false;
 		}
 	} else {
 		taken = anything_unread(c, w);
@@ -332,27 +336,53 @@ void did_recv(struct conn *c, int e, size_t len, ssize_t ret, int err, int flags
 	}
 }
 
+static short ends(const struct conn *c, int e)
+{
+	short must, may;
+
+	want_poll(c, e, &must, &may);
+	return must & (POLLIN | POLLRDHUP | POLLHUP | POLLERR);
+}
+
+/* The peer of end @e has ended something; @before is what ends() said. */
+static void ended(struct conn *c, int e, short before)
+{
+	if (ends(c, e) & ~before)
+		c->end[e].in_due = true;
+}
+
 void did_shutdown(struct conn *c, int e, int how)
 {
+	short before = ends(c, !e);
+
 	if (how != SHUT_RD)
 		c->way[e].shut_wr = true;
 	if (how != SHUT_WR)
 		c->way[!e].shut_rd = true;
 	/* who shuts down knows it; the peer has to be told */
 	c->end[e].in_due = c->end[e].in_dry = false;
-	if (how != SHUT_RD)
-		news(c, !e);
+	ended(c, !e, before);
 }
 
 void did_close(struct conn *c, int e)
 {
-	if (anything_unread(c, &c->way[!e]))
+	struct pollfd p = { .fd = c->end[!e].fd[0] };
+	const struct way *in = &c->way[!e];
+	short before = ends(c, !e);
+
+	if (anything_unread(c, in))
 		c->end[!e].reset = true;
+	/* AF_UNIX does not count an empty record in front since 6.11, and did before */
+	if (c->end[!e].reset && !in->ring && c->type == SOCK_SEQPACKET && !record_at(in, 0)->len &&
+	    c->end[!e].fds) {
+		poll(&p, 1, 0);
+		c->end[!e].reset = p.revents & POLLERR;
+	}
 	c->way[e].shut_wr = true;
 	c->way[!e].shut_rd = true;
 	c->end[e].fds = 0;
 	c->end[e].in_due = c->end[e].out_due = false;
-	news(c, !e);
+	ended(c, !e, before);
 }
 
 void want_poll(const struct conn *c, int e, short *must, short *may)

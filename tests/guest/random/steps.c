@@ -235,11 +235,11 @@ static void rare(struct conn *c, int e, struct rng *r)
 
 	switch (rng_below(r, 8)) {
 	case 0:
-		if (rng_percent(r, ending ? 60 : 15))
+		if (rng_percent(r, ending ? 60 : 40))
 			end_close(c, e, r);
 		break;
 	case 1:
-		if (rng_percent(r, 20))
+		if (rng_percent(r, 40))
 			end_shutdown(c, e, r);
 		break;
 	case 2:
