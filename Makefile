@@ -131,7 +131,8 @@ HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
 .PHONY: demo help setup all modules guest check lint check-unit check-fuzz check-vm \
-	check-6.12 check-random check-debug debug-kernel vm-shell bench man install uninstall format clean distclean
+	check-6.12 check-random check-debug check-kcsan debug-kernel \
+	vm-shell bench man install uninstall format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -151,8 +152,19 @@ guest: $(GUEST_INITRD) ## the guests' root file system
 guest-6.12: guest
 	$(Q)$(MAKE) --no-print-directory KERNEL=6.12 guest
 
-check: all guest guest-6.12 $(UNIT_TESTS) $(FUZZERS) ## every test: lint, unit, fuzz and VM suites, a few of these on 6.12
-	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run lint unit $(UNIT_TESTS) fuzz $(FUZZERS) vm smoke@6.12
+# only with what `make debug-kernel` has built: it takes longer than all the rest
+.PHONY: guest-kasan
+ifneq ($(wildcard $(CACHE)/debug-kernel-kasan.mk),)
+KASAN_QUICK := vm@debug 20-family-local 27-standalone-local 36-pair-up 55-faults-local
+guest-kasan: guest
+	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel kasan --make-args) guest
+else
+guest-kasan:
+	$(call say,CHECK,without the suites under KASAN: "make debug-kernel" builds their kernel)
+endif
+
+check: all guest guest-6.12 guest-kasan $(UNIT_TESTS) $(FUZZERS) ## every test: lint, unit, fuzz and VM suites, a few of these on 6.12 and under KASAN
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run lint unit $(UNIT_TESTS) fuzz $(FUZZERS) vm smoke@6.12 $(KASAN_QUICK)
 
 lint: $(HARNESS) $(CACHE)/kernel-6.12.mk ## sparse, W=1 and checkpatch (fetched once: 139 MB); C++ reads the headers
 	$(Q)scripts/setup lint
@@ -175,13 +187,20 @@ check-random: all guest ## random calls alone, RANDOM_SECONDS (600) for each tes
 		SUITE_SECONDS=$$((4 * ($(RANDOM_SECONDS) + 120) + 300)) TEST='$(TEST)' \
 		tests/run vm $(or $(SUITE),$(wildcard tests/suites/*-random-*.bats))
 
-check-debug: all debug-kernel ## one-VM suites (*-local*) on a kernel with KASAN, lockdep, kmemleak, UBSAN
-	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel --make-args) guest
-	$(Q)TEST='$(TEST)' VM_FLAVOUR=debug VM_SLOW=4 SUITE_SECONDS=3600 \
-		tests/run vm $(or $(SUITE),$(wildcard tests/suites/*-local*.bats))
+# kmemleak and debug objects cost half of the speed: they get a boot of their own, of these suites
+LEAKS_SUITES := 20-family-local 27-standalone-local 30-pair 55-faults-local
+check-debug: all debug-kernel ## VM suites on a kernel with KASAN, lockdep, UBSAN, then some with kmemleak
+	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel kasan --make-args) guest
+	$(Q)TEST='$(TEST)' tests/run $(if $(SUITE),vm@$(or $(FLAVOUR),debug) $(SUITE), \
+		vm@debug vm@debug-leaks $(LEAKS_SUITES))
 
-debug-kernel: ## build that kernel (once; about 16 minutes on two cores)
-	$(Q)scripts/debug-kernel
+check-kcsan: all ## one-VM suites on a kernel with KCSAN, which sees data races
+	$(Q)scripts/debug-kernel kcsan
+	$(Q)$(MAKE) --no-print-directory $$(scripts/debug-kernel kcsan --make-args) guest
+	$(Q)TEST='$(TEST)' tests/run vm@kcsan $(or $(SUITE),$(wildcard tests/suites/*-local*.bats))
+
+debug-kernel: ## build the kernel with KASAN (once; about 16 minutes on two cores)
+	$(Q)scripts/debug-kernel kasan
 
 demo: all guest ## two VMs, stock redis in each, over an authenticated channel; about a minute
 	$(Q)scripts/demo

@@ -136,6 +136,8 @@ setup_file()
 		assert_failure
 	done <<-END
 		BUG: KASAN: slab-use-after-free in f+0x0/0x0
+		BUG: KCSAN: data-race in siv_poll [af_sivshmem] / siv_shutdown [af_sivshmem]
+		INFO: lockdep is turned off.
 		WARNING: possible circular locking dependency detected
 		WARNING: suspicious RCU usage
 		UBSAN: array-index-out-of-bounds in x.c:1:1

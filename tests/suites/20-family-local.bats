@@ -23,7 +23,7 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "names of both sides and the authenticated peer are told" { check names; }
 # bats test_tags=smoke
 @test "256 MiB each way at once in odd sizes arrive unchanged" {
-	check duplex $(vm_kernel_has_checks && echo 32 || echo 256) # a debug kernel copies slowly
+	check duplex "$(vm_load 256)"
 }
 
 @test "64 connections at once each carry their own bytes" { check many 64; }

@@ -34,7 +34,7 @@ check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
 }
 
 # bats test_tags=smoke
-@test "256 MiB each way at once in odd sizes arrive unchanged" { check duplex 256; }
+@test "256 MiB each way at once in odd sizes arrive unchanged" { check duplex "$(vm_load 256)"; }
 @test "64 connections at once each carry their own bytes" { check many 64; }
 @test "what was sent before close is read before the end" { check data-before-eof; }
 # bats test_tags=smoke

@@ -2,26 +2,31 @@
 # Which kernel guests boot, with which arguments, on which accelerator. Sourced by vm.bash.
 
 # Flavours: what each is called by VM_FLAVOUR, the file in build/cache/ that says where its kernel is,
-# the prefix of the names in it.
-_vm_flavour_settings()
+# and what that kernel is told. What debug leaves out makes its boots twice as long.
+_vm_flavour()
 {
 	case ${VM_FLAVOUR-} in
-	'') echo setup.mk KERNEL ;;
-	6.12) echo kernel-6.12.mk KERNEL ;;
-	debug) echo debug-kernel.mk DEBUG ;;
+	'') echo setup.mk ;;
+	6.12) echo kernel-6.12.mk ;;
+	debug) echo debug-kernel-kasan.mk kasan.fault=panic slub_debug=FZPU kmemleak=off no_debug_objects ;;
+	debug-leaks) echo debug-kernel-kasan.mk kasan.fault=panic slub_debug=FZPU ;;
+	kcsan) echo debug-kernel-kcsan.mk ;;
 	*) _vm_error "VM_FLAVOUR: $VM_FLAVOUR: unknown: see tests/vm/kernel.bash" ;;
 	esac
 }
 
 # A kernel with checks is slow, needs memory, and is there to see races.
-vm_kernel_has_checks() { [[ ${VM_FLAVOUR-} == debug ]]; }
+vm_kernel_has_checks() { [[ ${VM_FLAVOUR-} == debug* || ${VM_FLAVOUR-} == kcsan ]]; }
+
+# How much a test moves: a kernel with checks copies slowly and gets an eighth.
+vm_load() { echo $(($1 / ($(vm_kernel_has_checks && echo 8 || echo 1)))); } # AMOUNT
 
 _vm_setting() # NAME
 {
-	local file prefix
+	local file args
 
-	read -r file prefix < <(_vm_flavour_settings) || return
-	sed -n "s|\$(CURDIR)|$VM_TOP|; s/^${prefix}_$1 := //p" "$VM_BUILD/cache/$file" 2>/dev/null
+	read -r file args < <(_vm_flavour) || return
+	sed -n "s|\$(CURDIR)|$VM_TOP|; s/^KERNEL_$1 := //p" "$VM_BUILD/cache/$file" 2>/dev/null
 }
 
 vm_kernel_release() { _vm_setting RELEASE; }
@@ -30,7 +35,7 @@ vm_initrd() { echo "$VM_BUILD/guest/initrd-$(vm_kernel_release).cpio"; }
 
 vm_kernel_args()
 {
-	local args="console=ttyS0 loglevel=5 panic=-1 nokaslr mitigations=off no_timer_check nowatchdog"
+	local file extra args="console=ttyS0 loglevel=5 panic=-1 nokaslr mitigations=off no_timer_check nowatchdog"
 
 	args+=" cryptomgr.notests rcupdate.rcu_expedited=1 random.trust_cpu=on"
 	args+=" selinux=0 apparmor=0 audit=0"
@@ -38,10 +43,8 @@ vm_kernel_args()
 		# an emulated guest sees the host's counter and cannot calibrate it
 		args+=" tsc=reliable tsc_early_khz=$(vm_tsc_khz)"
 	fi
-	if vm_kernel_has_checks; then
-		args+=" kasan.fault=panic slub_debug=FZPU"
-	fi
-	echo "$args"
+	read -r file extra < <(_vm_flavour) || return
+	echo "$args${extra:+ $extra}"
 }
 
 vm_tsc_khz()

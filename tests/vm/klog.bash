@@ -8,6 +8,7 @@ KLOG_REPORTS+='|inconsistent lock state|suspicious RCU|invalid wait context|INFO
 KLOG_REPORTS+='|(INFO: rcu|rcu: INFO:|rcu_.* detected)|general protection|kmemleak: [1-9]|segfault at'
 KLOG_REPORTS+='|Kernel panic|Call Trace:|[Uu]nable to handle|refcount_t:|Bad page|double fault'
 KLOG_REPORTS+='|soft lockup|workqueue lockup|list_(add|del) corruption|still has locks held'
+KLOG_REPORTS+='|lockdep is turned off|turning off the locking correctness validator'
 KLOG_REPORTS+='|sysfs: cannot create duplicate|trying to register non-static key'
 KLOG_CONTEXT_LINES=40
 
@@ -21,10 +22,13 @@ klog_skip() # NAME
 }
 
 # Console output is synchronous, so once the guest has answered, what came before is in the file.
+# A lockdep that has switched itself off checks nothing any more, and may have said so only once.
 _klog_mark() # NAME TEXT
 {
-	"$VMEXEC" -t "$(_vm_seconds 10)" "$VM_RUN/$1/exec" \
-		sh -c 'echo "<6>vm: $1" >/dev/kmsg' mark "$2" 2>/dev/null || true
+	"$VMEXEC" -t "$(_vm_seconds 10)" "$VM_RUN/$1/exec" sh -c '
+		grep -qs " debug_locks: *0$" /proc/lockdep_stats &&
+			echo "<4>vm: lockdep is turned off" >/dev/kmsg
+		echo "<6>vm: $1" >/dev/kmsg' mark "$2" 2>/dev/null || true
 }
 
 # Fails, and prints the place, if a VM's kernel has reported anything since the last check.

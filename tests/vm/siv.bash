@@ -112,6 +112,7 @@ siv_teardown_file()
 {
 	local failed=0
 
+	vm_check_all_leaks || failed=1
 	vm_check_logs || failed=1
 	vm_stop_all || failed=1
 	siv_host_stop || failed=1

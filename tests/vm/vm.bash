@@ -11,7 +11,7 @@
 # white space).
 #
 # From the environment: VM_SLOW=FACTOR stretches time limits, SIV_ACCEL=tcg|kvm forces the
-# accelerator, VM_FLAVOUR=debug or 6.12 boots another kernel (kernel.bash lists them).
+# accelerator, VM_FLAVOUR boots another kernel (kernel.bash lists them).
 
 VM_TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 VM_BUILD=$VM_TOP/build
@@ -35,7 +35,9 @@ source "$VM_TOP/tests/vm/job.bash"
 source "$VM_TOP/tests/vm/klog.bash"
 source "$VM_TOP/tests/vm/kernel.bash"
 
-_vm_seconds() { echo $(($1 * ${VM_SLOW:-1})); }
+VM_SLOW=${VM_SLOW:-$(vm_kernel_has_checks && echo 4 || echo 1)}
+
+_vm_seconds() { echo $(($1 * VM_SLOW)); }
 _vm_error() { printf 'vm: %s\n' "$*" >&2; return 1; }
 
 # --- starting -------------------------------------------------------------------------------------
@@ -75,6 +77,8 @@ vm_pair()
 	local a=$1 b=$2
 
 	shift 2
+	# of two VMs that want all CPUs both would starve; maxcpus keeps the barriers between them
+	set -- --smp 1,maxcpus=2 "$@"
 	vm_start "$a" --ip 192.168.77.1 --net "$b" 01 "$@" &&
 		vm_start "$b" --ip 192.168.77.2 --net "$a" 02 "$@" &&
 		vm_await_boot "$a" && vm_await_boot "$b"
@@ -306,13 +310,25 @@ host_job_await_line() # JOB REGEX [SECONDS]
 
 # --- after each test, after each suite ------------------------------------------------------------
 
-# What kmemleak, where the kernel has it, finds; it only sees a leak in its second scan.
+# What kmemleak, where the kernel has it and it is on, finds; it only sees a leak in its second scan.
 vm_check_leaks() # NAME
 {
-	vm_run "$1" '[ ! -e /sys/kernel/debug/kmemleak ] && exit
-		echo scan >/sys/kernel/debug/kmemleak && echo scan >/sys/kernel/debug/kmemleak
+	[[ ${VM_FLAVOUR-} == debug-leaks ]] || return 0
+	vm_run "$1" -t 120 'echo scan >/sys/kernel/debug/kmemleak || exit 1
+		echo scan >/sys/kernel/debug/kmemleak
 		cat /sys/kernel/debug/kmemleak >/tmp/kmemleak
 		[ ! -s /tmp/kmemleak ] || { cat /tmp/kmemleak; exit 1; }' >&2
+}
+
+vm_check_all_leaks()
+{
+	local dir failed=0
+
+	for dir in "$VM_RUN"/*/qemu; do
+		vm_running "$(basename "${dir%/qemu}")" || continue
+		vm_check_leaks "$(basename "${dir%/qemu}")" || failed=1
+	done
+	return "$failed"
 }
 
 vm_check_logs()
@@ -330,14 +346,9 @@ teardown() { vm_check_logs; }
 
 teardown_file()
 {
-	local dir failed=0
+	local failed=0
 
-	if vm_kernel_has_checks; then
-		for dir in "$VM_RUN"/*/qemu; do
-			vm_running "$(basename "${dir%/qemu}")" || continue
-			vm_check_leaks "$(basename "${dir%/qemu}")" || failed=1
-		done
-	fi
+	vm_check_all_leaks || failed=1
 	vm_check_logs || failed=1
 	vm_stop_all || failed=1
 	return "$failed"
