@@ -8,6 +8,8 @@ $(eval $(call program,siv-grantd,tests/guest/siv-grantd.c,$(GENL_CFLAGS),$(GENL_
 GUEST_BIN += build/bin/siv-check build/bin/siv-grantd
 $(eval $(call program,siv-peek,tests/guest/siv-peek.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
 GUEST_BIN += build/bin/siv-peek
+$(eval $(call program,siv-faults,tests/guest/siv-faults.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
+GUEST_BIN += build/bin/siv-faults
 # the agent with a seam where it takes its certificate into use
 $(eval $(call program,lab-agent,tests/guest/lab_agent.c tests/unit/cert_maker.c $(AGENT_DIR)/main.c $(AGENT_CORE) \
 	$(BROKER_SOURCES) $(COMMON_SOURCES),$(AGENT_CFLAGS) -Itests/unit,$(AGENT_LIBS) -Wl$(comma)--wrap=tls_context_new))

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * A lab's agent for the local link: grants everything to everybody, with no certificates and no
- * broker, so that the module's tests need nothing but the module. Extents are handed out in turn and
- * taken back when both ends are closed; anything unexpected ends it with status 1.
+ * broker, so that the module's tests need nothing but the module. Extents are handed out in turn
+ * and taken back when both ends are closed; anything unexpected ends it with status 1, and so does
+ * SIGTERM while an extent is not taken back.
  *
- *   siv-grantd [READY-FILE]
+ *   siv-grantd [--fail-nth] [READY-FILE]
+ *
+ * --fail-nth, on a kernel with fault injection, lets the kernel's first allocation in each command
+ * fail, then the second, and so on, until one went through without. Whether the command was done is
+ * open then: the verdict itself may be what could not be sent.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -30,11 +38,12 @@ static uint64_t generation;
 static struct {
 	uint64_t generation;
 	int open; /* ends that have not reported CLOSED */
+	uint64_t unsure; /* generation of a channel that may have been attached, and may report CLOSED */
 } slots[SLOTS];
 
 static void die(const char *what, int err)
 {
-	fprintf(stderr, "siv-grantd: %s: %s\n", what, nl_geterror(err));
+	fprintf(stderr, "siv-grantd: %s: %s\n", what, strerror(-err));
 	exit(1);
 }
 
@@ -44,18 +53,79 @@ static struct nl_msg *begin(int cmd, int flags)
 
 	if (!msg || !genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, family, 0, flags, cmd,
 				 SIV_ABI_VERSION))
-		die("message", -NLE_NOMEM);
+		die("message", -ENOMEM);
 	return msg;
 }
 
-static bool acked;
-static int refused; /* the kernel's errno for the last call(), which libnl's errors do not tell */
+/* What fails next in each command; GRANT has one of them for each side. */
+static struct {
+	unsigned int nth, handled;
+	bool done;
+} faults[SIV_CMD_MAX + 1][2];
+static const char *const cmd_names[SIV_CMD_MAX + 1] = {
+	[SIV_CMD_REGISTER] = "REGISTER", [SIV_CMD_PULL] = "PULL", [SIV_CMD_ANSWER] = "ANSWER",
+	[SIV_CMD_LISTENER] = "LISTENER", [SIV_CMD_GRANT] = "GRANT", [SIV_CMD_LINK_SET] = "LINK_SET",
+	[SIV_CMD_RESET] = "RESET", [SIV_CMD_LINK_GET] = "LINK_GET",
+};
+static int fail_fd = -1; /* /proc/thread-self/fail-nth */
+static bool granting_server;
+
+static void fail_nth(unsigned int n)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", n);
+
+	if (pwrite(fail_fd, text, len, 0) != len) {
+		perror("siv-grantd: fail-nth");
+		exit(1);
+	}
+}
+
+/* Reading may be what fails; then the command did not. */
+static bool failed_nth(void)
+{
+	char text[16] = "";
+
+	return pread(fail_fd, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+}
+
+/* nl_send_auto(), with the kernel's next allocation for such a command failing. 0 or -errno. */
+static int send_faulty(struct nl_msg *msg)
+{
+	int cmd = genlmsg_hdr(nlmsg_hdr(msg))->cmd, err;
+	bool server = cmd == SIV_CMD_GRANT && granting_server;
+	typeof(&faults[0][0]) f = &faults[cmd][server];
+
+	if (fail_fd >= 0 && !f->done)
+		fail_nth(++f->nth);
+	errno = 0;
+	err = nl_send_auto(sock, msg) < 0 ? -(errno ?: EIO) : 0;
+	if (fail_fd < 0 || f->done)
+		return err;
+	if (failed_nth()) {
+		f->handled++;
+		/* memory of a link: after the first pages, one of each power of 1.25 is enough */
+		if (f->nth > 64)
+			f->nth += f->nth / 4;
+	} else {
+		f->done = true;
+		printf("%s%s: %u faults\n", cmd_names[cmd], server ? " of the server" : "", f->handled);
+	}
+	fail_nth(0);
+	return err;
+}
+
+static uint32_t waiting_for; /* sequence number */
+static bool answered;
+static int verdict; /* -errno */
 
 static int on_ack(struct nl_msg *msg, void *arg)
 {
-	(void)msg;
 	(void)arg;
-	acked = true;
+	if (nlmsg_hdr(msg)->nlmsg_seq != waiting_for)
+		return NL_SKIP; /* of a command that was given up */
+	answered = true;
+	verdict = 0;
 	return NL_STOP;
 }
 
@@ -63,22 +133,33 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *e, void *arg)
 {
 	(void)from;
 	(void)arg;
-	refused = -e->error;
-	return -nl_syserr2nlerr(e->error);
+	if (e->msg.nlmsg_seq != waiting_for)
+		return NL_SKIP;
+	answered = true;
+	verdict = e->error;
+	return NL_STOP;
 }
 
-/* Sends and waits for the verdict, whatever comes in between: 0 or a libnl error. */
+/*
+ * Sends and waits for the verdict, whatever comes in between: 0 or -errno. With -ENOBUFS it is open
+ * whether the command was done.
+ */
 static int call(struct nl_msg *msg)
 {
-	int err = nl_send_auto(sock, msg);
+	int err = send_faulty(msg);
 
+	waiting_for = nlmsg_hdr(msg)->nlmsg_seq;
 	nlmsg_free(msg);
-	refused = 0;
-	if (err < 0)
-		die("send", err);
-	for (acked = false, err = 0; !err && !acked;)
-		err = nl_recvmsgs_default(sock);
-	return err;
+	for (answered = false; !err && !answered;)
+		if (nl_recvmsgs_default(sock) < 0 && !answered)
+			err = -ENOBUFS;
+	return err ?: verdict;
+}
+
+/* The kernel had no memory, or injected that it could not read ours: worth another try. */
+static bool want_retry(int err)
+{
+	return err == -ENOBUFS || err == -ENOMEM || (fail_fd >= 0 && err == -EFAULT);
 }
 
 static int on_link(struct nl_msg *msg, void *arg)
@@ -123,15 +204,33 @@ static int on_finish(struct nl_msg *msg, void *arg)
 	return NL_STOP;
 }
 
-static void dump(int cmd)
+/* 0 or -errno; -EBUSY: the one before, which had failed, has come to its end instead. */
+static int dump_once(int cmd)
 {
 	struct nl_msg *msg = begin(cmd, NLM_F_DUMP);
-	int err = nl_send_auto(sock, msg);
+	int err = send_faulty(msg);
+	bool before;
 
+	waiting_for = nlmsg_hdr(msg)->nlmsg_seq;
 	nlmsg_free(msg);
-	for (finished = false; err >= 0 && !finished;)
-		err = nl_recvmsgs_default(sock);
-	if (err < 0)
+	for (finished = answered = false; !err && !finished;) {
+		before = answered;
+		if (nl_recvmsgs_default(sock) < 0 && answered == before)
+			err = -ENOBUFS;
+		else if (answered && verdict != -EBUSY)
+			err = verdict;
+	}
+	return err ?: answered ? verdict : 0;
+}
+
+static void dump(int cmd)
+{
+	int err;
+
+	do
+		err = dump_once(cmd);
+	while (want_retry(err) || err == -EBUSY);
+	if (err)
 		die("dump", err);
 }
 
@@ -165,10 +264,10 @@ static int on_upcall(struct nl_msg *msg, void *arg)
 	(void)arg;
 	if (genlmsg_parse(nlmsg_hdr(msg), 0, a, SIV_A_MAX, NULL) || !a[SIV_A_UPCALL] ||
 	    nla_parse_nested(u, SIV_UPCALL_A_MAX, a[SIV_A_UPCALL], NULL))
-		die("upcall", -NLE_PARSE_ERR);
+		die("upcall", -EBADMSG);
 	job = calloc(1, sizeof(*job));
 	if (!job)
-		die("upcall", -NLE_NOMEM);
+		die("upcall", -ENOMEM);
 	job->kind = nla_get_u32(u[SIV_UPCALL_A_KIND]);
 	get_str(job->service, u[SIV_UPCALL_A_SERVICE]);
 	get_str(job->own, u[SIV_UPCALL_A_OWN_SERVICE]);
@@ -191,12 +290,14 @@ static int on_upcall(struct nl_msg *msg, void *arg)
 
 static void answer(uint64_t id, int error, const char *service)
 {
-	struct nl_msg *msg = begin(SIV_CMD_ANSWER, 0);
+	struct nl_msg *msg;
 
-	nla_put_u64(msg, SIV_A_ID, id);
-	nla_put_u32(msg, SIV_A_ERROR, error);
-	nla_put_string(msg, SIV_A_SERVICE, service);
-	call(msg); /* the process may have given up meanwhile */
+	do {
+		msg = begin(SIV_CMD_ANSWER, 0);
+		nla_put_u64(msg, SIV_A_ID, id);
+		nla_put_u32(msg, SIV_A_ERROR, error);
+		nla_put_string(msg, SIV_A_SERVICE, service);
+	} while (want_retry(call(msg))); /* the process may have given up meanwhile */
 }
 
 static uint64_t cookie;
@@ -214,18 +315,21 @@ static int on_cookie(struct nl_msg *msg, void *arg)
 /* 0, or the errno for connect(). */
 static int find_listener(const char *service, uint32_t type)
 {
-	struct nl_msg *msg = begin(SIV_CMD_LISTENER, 0);
+	struct nl_msg *msg;
 	int err;
 
-	nla_put_string(msg, SIV_A_SERVICE, service);
-	nla_put_u32(msg, SIV_A_TYPE, type);
 	cookie = 0;
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_cookie, NULL);
-	err = call(msg);
+	do {
+		msg = begin(SIV_CMD_LISTENER, 0);
+		nla_put_string(msg, SIV_A_SERVICE, service);
+		nla_put_u32(msg, SIV_A_TYPE, type);
+		err = call(msg);
+	} while (want_retry(err));
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, NULL);
 	if (err)
-		fprintf(stderr, "siv-grantd: listener of %s: %s\n", service, nl_geterror(err));
-	return refused == EAGAIN ? ECONNREFUSED : refused;
+		fprintf(stderr, "siv-grantd: listener of %s: %s\n", service, strerror(-err));
+	return err == -EAGAIN ? ECONNREFUSED : -err;
 }
 
 static int grant(const struct job *job, uint32_t slot, bool server)
@@ -256,15 +360,29 @@ static int grant(const struct job *job, uint32_t slot, bool server)
 	return call(msg);
 }
 
-static void reset(uint32_t slot)
+/* True if that side had the channel; it reports CLOSED then. */
+static bool reset(uint32_t slot, bool server)
 {
-	struct nl_msg *msg = begin(SIV_CMD_RESET, 0);
+	struct nl_msg *msg;
+	int err;
 
-	nla_put_u32(msg, SIV_A_LINK_ID, link_id[1]);
-	nla_put_u32(msg, SIV_A_EPOCH, epoch);
-	nla_put_u32(msg, SIV_A_SLOT, slot);
-	nla_put_u64(msg, SIV_A_GENERATION, slots[slot].generation);
-	call(msg);
+	do {
+		msg = begin(SIV_CMD_RESET, 0);
+		nla_put_u32(msg, SIV_A_LINK_ID, link_id[server]);
+		nla_put_u32(msg, SIV_A_EPOCH, epoch);
+		nla_put_u32(msg, SIV_A_SLOT, slot);
+		nla_put_u64(msg, SIV_A_GENERATION, slots[slot].generation);
+		err = call(msg);
+	} while (want_retry(err));
+	return !err;
+}
+
+/* A grant of one side failed: what may be there of the channel goes. */
+static void take_back(uint32_t slot)
+{
+	slots[slot].unsure = slots[slot].generation;
+	slots[slot].open = reset(slot, true);
+	slots[slot].open += reset(slot, false);
 }
 
 static void connect_job(const struct job *job)
@@ -283,17 +401,32 @@ static void connect_job(const struct job *job)
 		return;
 	}
 	slots[slot].generation = ++generation;
+	granting_server = true;
 	err = grant(job, slot, true);
 	if (err) {
-		fprintf(stderr, "siv-grantd: grant to %s: %s\n", job->service, nl_geterror(err));
-		answer(job->id, ECONNREFUSED, "none");
+		fprintf(stderr, "siv-grantd: grant to %s: %s\n", job->service, strerror(-err));
+		take_back(slot);
+		answer(job->id, want_retry(err) ? ENOBUFS : ECONNREFUSED, "none");
 		return;
 	}
 	slots[slot].open = 2;
-	if (grant(job, slot, false)) {
-		slots[slot].open = 1; /* never attached on the client's side */
-		reset(slot);
+	granting_server = false;
+	err = grant(job, slot, false);
+	if (err) {
+		take_back(slot);
+		answer(job->id, ENOBUFS, "none"); /* unless the process is gone */
 	}
+}
+
+/* A channel whose grant failed may have been closed before it was taken back. */
+static void closed_job(const struct job *job)
+{
+	typeof(&slots[0]) slot = &slots[job->slot];
+
+	if (job->slot < SLOTS && slot->open && slot->generation == job->generation)
+		slot->open--;
+	else if (job->slot >= SLOTS || slot->unsure != job->generation)
+		die("CLOSED of a channel that is not open", -EINVAL);
 }
 
 static void run(const struct job *job)
@@ -306,26 +439,28 @@ static void run(const struct job *job)
 		connect_job(job);
 		break;
 	case SIV_UPCALL_CLOSED:
-		if (job->slot >= SLOTS || slots[job->slot].generation != job->generation ||
-		    !slots[job->slot].open--)
-			die("CLOSED of a channel that is not open", -NLE_INVAL);
+		closed_job(job);
 		break;
 	}
 }
 
 static void link_set(uint32_t end)
 {
-	struct nl_msg *msg = begin(SIV_CMD_LINK_SET, 0);
-	struct nlattr *nest = nla_nest_start(msg, SIV_A_LINK);
+	struct nl_msg *msg;
+	struct nlattr *nest;
 	int err;
 
-	nla_put_u32(msg, SIV_LINK_A_ID, link_id[end]);
-	nla_put_u64(msg, SIV_LINK_A_SIZE, LINK_SIZE);
-	nla_put_u32(msg, SIV_LINK_A_END, end);
-	nla_put_u32(msg, SIV_LINK_A_EPOCH, epoch);
-	nla_put_string(msg, SIV_LINK_A_PEER_VM, "lab");
-	nla_nest_end(msg, nest);
-	err = call(msg);
+	do {
+		msg = begin(SIV_CMD_LINK_SET, 0);
+		nest = nla_nest_start(msg, SIV_A_LINK);
+		nla_put_u32(msg, SIV_LINK_A_ID, link_id[end]);
+		nla_put_u64(msg, SIV_LINK_A_SIZE, LINK_SIZE);
+		nla_put_u32(msg, SIV_LINK_A_END, end);
+		nla_put_u32(msg, SIV_LINK_A_EPOCH, epoch);
+		nla_put_string(msg, SIV_LINK_A_PEER_VM, "lab");
+		nla_nest_end(msg, nest);
+		err = call(msg);
+	} while (want_retry(err));
 	if (err)
 		die("LINK_SET", err);
 }
@@ -337,21 +472,26 @@ static void start(void)
 
 	sock = nl_socket_alloc();
 	if (!sock)
-		die("socket", -NLE_NOMEM);
+		die("socket", -ENOMEM);
 	nl_socket_disable_seq_check(sock);
 	err = genl_connect(sock);
 	if (!err)
 		err = family = genl_ctrl_resolve(sock, SIV_GENL_NAME);
-	if (err < 0)
-		die("family " SIV_GENL_NAME " (is the module loaded?)", err);
+	if (err < 0) {
+		fprintf(stderr, "siv-grantd: family " SIV_GENL_NAME " (is the module loaded?): %s\n",
+			nl_geterror(err));
+		exit(1);
+	}
 	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, NULL);
 	nl_socket_modify_cb(sock, NL_CB_ACK, NL_CB_CUSTOM, on_ack, NULL);
 	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, NULL);
 	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, NULL);
-	msg = begin(SIV_CMD_REGISTER, NLM_F_ACK);
-	nla_put_u32(msg, SIV_A_ABI, SIV_ABI_VERSION);
-	nla_put_string(msg, SIV_A_VM, "lab");
-	err = call(msg);
+	do {
+		msg = begin(SIV_CMD_REGISTER, NLM_F_ACK);
+		nla_put_u32(msg, SIV_A_ABI, SIV_ABI_VERSION);
+		nla_put_string(msg, SIV_A_VM, "lab");
+		err = call(msg);
+	} while (want_retry(err));
 	if (err)
 		die("REGISTER", err);
 	dump(SIV_CMD_LINK_GET);
@@ -359,16 +499,41 @@ static void start(void)
 	link_set(1);
 }
 
+static void on_term(int signal)
+{
+	static const char leak[] = "siv-grantd: a channel is still open\n";
+	unsigned int slot, open = 0;
+
+	(void)signal;
+	for (slot = 0; slot < SLOTS; slot++)
+		open += slots[slot].open;
+	if (open && write(STDERR_FILENO, leak, sizeof(leak) - 1) < 0)
+		open++;
+	_exit(!!open);
+}
+
 int main(int argc, char **argv)
 {
+	const char *ready_file;
 	FILE *ready;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGTERM, on_term);
+	if (argc > 1 && !strcmp(argv[1], "--fail-nth")) {
+		fail_fd = open("/proc/thread-self/fail-nth", O_RDWR);
+		if (fail_fd < 0) {
+			perror("siv-grantd: fail-nth (a kernel with fault injection?)");
+			return 1;
+		}
+		argc--, argv++;
+	}
+	ready_file = argc > 1 ? argv[1] : NULL;
 	start();
 	work = true; /* whatever was queued before */
-	if (argc > 1) {
-		ready = fopen(argv[1], "w");
+	if (ready_file) {
+		ready = fopen(ready_file, "w");
 		if (!ready || fclose(ready)) {
-			perror(argv[1]);
+			perror(ready_file);
 			return 1;
 		}
 	}
