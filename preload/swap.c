@@ -58,7 +58,13 @@ static bool is_connecting(int fd)
 	       info.tcpi_state != TCP_CLOSE;
 }
 
-/* A stream socket of the family that the address is of, with nothing begun on it. */
+/* What can be carried: streams, and AF_UNIX's records. */
+static bool type_fits(int type, sa_family_t family)
+{
+	return type == SOCK_STREAM || (type == SOCK_SEQPACKET && family == AF_UNIX);
+}
+
+/* Such a socket of the family that the address is of, with nothing begun on it. */
 static bool is_fresh(int fd, sa_family_t family)
 {
 	int protocol;
@@ -66,7 +72,7 @@ static bool is_fresh(int fd, sa_family_t family)
 	if (family == AF_UNSPEC)
 		family = AF_INET;
 	if (get_int(fd, SOL_SOCKET, SO_DOMAIN) != family ||
-	    get_int(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
+	    !type_fits(get_int(fd, SOL_SOCKET, SO_TYPE), family) ||
 	    get_int(fd, SOL_SOCKET, SO_ACCEPTCONN) != 0 || is_connected(fd))
 		return false;
 	if (family == AF_UNIX)
@@ -201,12 +207,14 @@ static int carry_over(int fd, const struct siv_alias *alias, int new)
 
 static int new_socket(int fd)
 {
-	int flags = fcntl(fd, F_GETFL);
+	int flags = fcntl(fd, F_GETFL), type = get_int(fd, SOL_SOCKET, SO_TYPE);
 
 	if (flags < 0)
 		return -errno;
+	if (type < 0)
+		return type;
 	flags = flags & O_NONBLOCK ? SOCK_NONBLOCK : 0;
-	return backend.socket(SOCK_STREAM | SOCK_CLOEXEC | flags);
+	return backend.socket(type | SOCK_CLOEXEC | flags);
 }
 
 static int bind_as(int new, const char *service)
@@ -318,7 +326,7 @@ static int bind_placeholder(int fd, const struct sockaddr *addr, socklen_t len)
 	struct stat st;
 	int err = 0, placeholder;
 
-	placeholder = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	placeholder = socket(AF_UNIX, get_int(fd, SOL_SOCKET, SO_TYPE) | SOCK_CLOEXEC, 0);
 	if (placeholder < 0)
 		return -errno;
 	if (fstat(fd, &st) || fchmod(placeholder, st.st_mode & 07777) ||

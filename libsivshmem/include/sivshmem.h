@@ -80,7 +80,7 @@ int siv_addr_format(const struct sockaddr_sivshmem *addr, char *buf, size_t size
 /*
  * siv_connect - connect to a service
  * @url: as siv_addr_parse() takes it
- * @flags: 0, or SOCK_NONBLOCK and SOCK_CLOEXEC
+ * @flags: 0, or SOCK_NONBLOCK and SOCK_CLOEXEC; and SOCK_SEQPACKET for records, else a stream
  *
  * Who we are is decided by the agent, from this process's uid, cgroup and executable. Blocks until
  * the handshake is done. With SOCK_NONBLOCK it returns at once, connected or not: wait for POLLOUT,
@@ -93,6 +93,7 @@ int siv_addr_format(const struct sockaddr_sivshmem *addr, char *buf, size_t size
  *   -EHOSTUNREACH  no such VM, or none (or several) that may be meant by siv:///SERVICE
  *   -EHOSTDOWN     that VM is not running
  *   -ECONNREFUSED  nobody listens there, or its backlog is full
+ *   -EPROTOTYPE    it listens with the other type of socket
  *   -EACCES        this process is no service, or policy does not let it talk to that one
  *   -EKEYREJECTED, -EKEYEXPIRED, -EKEYREVOKED   the handshake failed, and why
  *   -ENOBUFS       no memory for another channel
@@ -116,7 +117,7 @@ int siv_connect_as(const char *url, const char *service, int flags);
  * siv_listen - listen as a service
  * @url: "siv:///SERVICE", or with this VM's own name
  * @backlog: how many connections may wait for siv_accept(), as for listen(2)
- * @flags: 0, or SOCK_NONBLOCK (for accepting) and SOCK_CLOEXEC
+ * @flags: 0, or SOCK_NONBLOCK (for accepting) and SOCK_CLOEXEC; and SOCK_SEQPACKET
  *
  * Returns a descriptor, or
  *   -EINVAL         not an address, or other flags

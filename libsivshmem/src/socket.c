@@ -9,13 +9,15 @@
 
 #include "internal.h"
 
-static int stream_socket(const struct sockaddr_sivshmem *addr, int flags)
+/* @flags without a type means a stream, as it did before there were records. */
+static int new_socket(const struct sockaddr_sivshmem *addr, int flags)
 {
-	int fd;
+	const int modifiers = SOCK_NONBLOCK | SOCK_CLOEXEC;
+	int type = flags & ~modifiers, fd;
 
-	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+	if (type && type != SOCK_STREAM && type != SOCK_SEQPACKET)
 		return -EINVAL;
-	fd = socket(addr->ssiv_family, SOCK_STREAM | flags, 0);
+	fd = socket(addr->ssiv_family, (type ? type : SOCK_STREAM) | (flags & modifiers), 0);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -38,7 +40,7 @@ SIV_PUBLIC int siv_connect_as(const char *url, const char *service, int flags)
 	err = siv_addr_parse(url, &addr);
 	if (err)
 		return err;
-	fd = stream_socket(&addr, flags);
+	fd = new_socket(&addr, flags);
 	if (fd < 0)
 		return fd;
 	if (service) {
@@ -70,7 +72,7 @@ SIV_PUBLIC int siv_listen(const char *url, int backlog, int flags)
 	err = siv_addr_parse(url, &addr);
 	if (err)
 		return err;
-	fd = stream_socket(&addr, flags);
+	fd = new_socket(&addr, flags);
 	if (fd < 0)
 		return fd;
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, backlog)) {

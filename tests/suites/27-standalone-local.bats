@@ -26,9 +26,11 @@ setup_file()
 		service "client" { user = "1234" }
 		service "radio"  { user = "1235" }
 		service "idle"   { user = "1236" }
+		service "pod"    { cgroup = "/pod" }
 		allow { from = "check"  to = "check" }
 		allow { from = "check"  to = "idle" }
 		allow { from = "client" to = "check" }
+		allow { from = "pod"    to = "check" }
 	EOF
 	start_agent
 	vm_job one server siv-check serve $URL
@@ -59,6 +61,25 @@ audited() { vm_run one grep -q "$1" /tmp/audit.log; }
 	assert_failure
 	assert_output --partial 'Permission denied'
 	audited '"reason":"no-service".*"uid":4711'
+}
+
+@test "in a container a user number means nothing, and a cgroup is a service" {
+	run vm_run one unshare -n siv-check run "$URL" duplex 1
+	assert_failure
+	assert_output --partial 'Permission denied'
+	run vm_run one unshare -m siv-check run "$URL" duplex 1
+	assert_failure
+	assert_output --partial 'Permission denied'
+	vm_run one 'mkdir /sys/fs/cgroup/pod && echo $$ >/sys/fs/cgroup/pod/cgroup.procs &&
+		exec unshare -n -m siv-check run '$URL' duplex 1'
+	audited '"allowed".*"service":"pod"'
+}
+
+@test "bind() to no service is to be the one that the process matches" {
+	vm_run one -u 1236 siv-check run "$URL" autobind idle
+	run vm_run one -u 4711 siv-check run "$URL" autobind idle
+	assert_failure
+	assert_output --partial 'Permission denied'
 }
 
 @test "another user cannot listen as a service" {

@@ -58,6 +58,21 @@ check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
 @test "a connect that is abandoned leaves nothing behind" { check connect-abandon; }
 @test "a connection survives fork" { check fork; }
 
+interrupts() { vm_run cockpit 'awk "/af_sivshmem/ { print \$2 }" /proc/interrupts'; }
+
+@test "SO_BUSY_POLL: who spins is not interrupted" {
+	local before slept spun
+
+	before=$(interrupts)
+	check round-trips 300
+	slept=$(($(interrupts) - before))
+	before=$(interrupts)
+	check round-trips '300 spin'
+	spun=$(($(interrupts) - before))
+	echo "interrupts for 300 round trips: $slept sleeping, $spun spinning"
+	((slept >= 200 && spun <= 100))
+}
+
 @test "rings that the link has no room for are ENOBUFS" { check no-memory; }
 
 @test "connects inside one VM take the same policy" {

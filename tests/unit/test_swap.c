@@ -213,6 +213,23 @@ static void unix_clients_are_unnamed(void **state)
 	close(fd);
 }
 
+static void records_stay_records(void **state)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/nowhere" }, un;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	int peer = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	socklen_t len = fake_address("records", &un);
+
+	(void)state;
+	assert_int_equal(bind(peer, (struct sockaddr *)&un, len) || listen(peer, 1), 0);
+	parse("unix:/nowhere=siv://adas/records");
+	assert_int_equal(swap_connect(&rules, &rules.rule[0], fd, (struct sockaddr *)&to,
+				      sizeof(to)), 0);
+	assert_int_equal(get_int(fd, SOL_SOCKET, SO_TYPE), SOCK_SEQPACKET);
+	close(fd);
+	close(peer);
+}
+
 static void a_client_binds_to_the_service_that_as_names(void **state)
 {
 	int fd = plain(0);
@@ -425,6 +442,7 @@ int main(void)
 		SWAP_TEST(a_bound_client_keeps_its_address),
 		SWAP_TEST(ipv6_clients_have_ipv6_aliases),
 		SWAP_TEST(unix_clients_are_unnamed),
+		SWAP_TEST(records_stay_records),
 		SWAP_TEST(a_client_binds_to_the_service_that_as_names),
 		SWAP_TEST(a_call_that_fails_leaves_the_socket_as_it_was),
 		SWAP_TEST(an_attempt_that_goes_on_keeps_the_new_socket_and_can_be_asked_again),

@@ -468,6 +468,21 @@ static void case_timeouts(const char *arg)
 	close(fd);
 }
 
+/* ARG round trips; with SO_BUSY_POLL ("ARG spin") each answer is waited for without sleeping. */
+static void case_round_trips(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0), n = atoi(arg), usecs = 500000;
+	char buf[64] = "";
+
+	if (strstr(arg, "spin"))
+		CHECK(!setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &usecs, sizeof(usecs)));
+	while (n--) {
+		write_all(fd, buf, sizeof(buf));
+		CHECK(recv(fd, buf, sizeof(buf), MSG_WAITALL) == sizeof(buf));
+	}
+	close(fd);
+}
+
 /* After fork both processes use the connection; it ends with the last of them. */
 static void case_fork(const char *arg)
 {
@@ -539,8 +554,10 @@ static const struct {
 	{ "bad-address", case_bad_address },
 	{ "no-scm-rights", case_no_scm_rights },
 	{ "timeouts", case_timeouts },
+	{ "round-trips", case_round_trips },
 	{ "fork", case_fork },
 	{ "pass", case_pass },
+	{ "autobind", case_autobind },
 	{ "hold", case_hold },
 	{ "ping", case_ping },
 	{ "marker", case_marker },

@@ -295,6 +295,20 @@ void case_so_reuseport(const char *arg)
 	close(fd);
 }
 
+/* bind() to no service: the agent says which one this process is, and that is ARG. */
+void case_autobind(const char *arg)
+{
+	struct sockaddr_sivshmem a = { .ssiv_family = siv_family() };
+	socklen_t len = sizeof(a);
+	int fd = new_socket(0);
+
+	if (bind(fd, (void *)&a, sizeof(a)))
+		die("bind to no service: %s", strerror(errno));
+	CHECK(!getsockname(fd, (void *)&a, &len) && !strcmp(a.ssiv_service, arg));
+	CHECK(!listen(fd, 1));
+	close(fd);
+}
+
 /* Holds a connection until the peer resets it: prints "connected", then what recv and send say. */
 void case_hold(const char *arg)
 {
