@@ -29,16 +29,17 @@ int siv_io_failed(struct siv_chan *chan, int err)
 	return -ECONNRESET;
 }
 
-int siv_io_fault_in(struct iov_iter *iter, size_t len, bool write)
+int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write)
 {
+	size_t missing;
+
 	if (!user_backed_iter(iter))
 		return -EFAULT;
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	if (write ? fault_in_iov_iter_writeable(iter, len) == len :
-		    fault_in_iov_iter_readable(iter, len) == len)
-		return -EFAULT;
-	return 0;
+	missing = write ? fault_in_iov_iter_writeable(iter, len) :
+			  fault_in_iov_iter_readable(iter, len);
+	return len - missing < need ? -EFAULT : 0;
 }
 
 int siv_io_interrupted(long timeo)
@@ -226,7 +227,7 @@ int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 				&timeo);
 		else if (!step.moved)
 			err = siv_io_fault_in(&msg->msg_iter,
-					      min_t(u64, step.ready, SIV_COPY_CHUNK), false);
+					      min_t(u64, step.ready, SIV_COPY_CHUNK), 1, false);
 		if (!err)
 			err = siv_send_refused(sk, chan);
 	}
@@ -324,7 +325,7 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 			continue;
 		if (step.ready) {
 			err = siv_io_fault_in(&msg->msg_iter,
-					      min_t(u64, step.ready, SIV_COPY_CHUNK), true);
+					      min_t(u64, step.ready, SIV_COPY_CHUNK), 1, true);
 			if (err)
 				break;
 			continue;

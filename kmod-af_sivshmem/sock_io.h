@@ -29,8 +29,11 @@ struct siv_step {
  */
 int siv_io_failed(struct siv_chan *chan, int err);
 
-/* After a copy that stopped short: gets @len bytes of the user's pages in. 0: try again. */
-int siv_io_fault_in(struct iov_iter *iter, size_t len, bool write);
+/*
+ * After a copy that stopped short: gets the pages of the next @len bytes in. 0: try again; -EFAULT:
+ * fewer than @need of them (at least one) can be had.
+ */
+int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write);
 
 /* The errno of a call whose wait for a mutex a signal ended. */
 int siv_io_interrupted(long timeo);

@@ -78,7 +78,7 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		if (step.ready < siv_record_span(len))
 			err = siv_send_wait(sk, chan, siv_record_span(len), &timeo);
 		else if (step.moved < len)
-			err = siv_io_fault_in(&msg->msg_iter, len, false);
+			err = siv_io_fault_in(&msg->msg_iter, len, len, false);
 		else
 			break;
 		if (err)
@@ -128,6 +128,12 @@ unlock:
 	return err ? siv_io_failed(chan, err) : 0;
 }
 
+/* A record's buffer is filled whole, or the record stays. */
+static int record_fault_in(struct msghdr *msg, size_t len)
+{
+	return siv_io_fault_in(&msg->msg_iter, len, len, true);
+}
+
 int siv_record_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct sock *sk = sock->sk;
@@ -151,8 +157,7 @@ int siv_record_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int 
 		if (err || r.done)
 			break;
 		if (r.there)
-			err = siv_io_fault_in(&msg->msg_iter, min_t(size_t, len, r.header.len),
-					      true);
+			err = record_fault_in(msg, min_t(size_t, len, r.header.len));
 		else
 			err = siv_recv_ended(sk, chan, state) ?:
 				      siv_recv_wait(sk, chan, READ_ONCE(chan->rx_pos) + 1, &timeo);

@@ -34,6 +34,7 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
 @test "a reader that stops blocks the writer, and both go on" { check stalled-reader; }
 @test "many waiters on one socket get every byte once" { check many-waiters; }
+@test "records of odd lengths and empty ones stay what they are" { check records 1000; }
 @test "edge-triggered epoll loses no wake-up under load" { check epoll-edge 20; }
 @test "poll, FIONREAD, SIOCOUTQ and MSG_PEEK agree" { check poll-bits; }
 @test "vectors of odd pieces, MSG_WAITALL and MSG_TRUNC" { check vectors; }

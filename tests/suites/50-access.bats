@@ -182,3 +182,36 @@ link_memory()
 	run grep -ao "$marker" "$(link_memory)"
 	assert_output ''
 }
+
+# Bytes over a channel's memory, as the peer's kernel could write them at any time.
+scribble() # OFFSET BYTES (as printf has them)
+{
+	printf "$2" | dd of="$(link_memory)" bs=1 seek="$1" conv=notrunc status=none
+}
+
+@test "a record that claims more than is there resets its channel, and no other" {
+	local channel length offset
+
+	vm_job cockpit ping siv-check run "$URL" ping
+	vm_job_await_line cockpit ping connected
+	for length in '\xff\xff\xff\xff' '\x06\0\0\0' '\x11\0\0\0'; do
+		vm_job cockpit held siv-check run "$URL" record-held 'eight...'
+		vm_job_await_line cockpit held waiting
+		channel=$(siv_ctl --json channels | jq -c '.channels | max_by(.generation)')
+		# behind the two control pages and the area client -> server
+		offset=$(jq '.offset + 8192 + .to_server_bytes' <<<"$channel")
+		scribble "$offset" "$length"
+		vm_job_signal cockpit held USR1
+		if [[ $length == '\x06'* ]]; then
+			vm_job_await_line cockpit held 'recv: a record' # shorter is the peer's own affair
+		else
+			vm_job_await_line cockpit held 'recv: ECONNRESET'
+		fi
+		vm_job_wait cockpit held
+	done
+	vm_job_signal cockpit ping USR1
+	vm_job_await_line cockpit ping 'pong 1'
+	vm_job_signal cockpit ping TERM
+	vm_job_wait cockpit ping
+	siv_await_no_channels
+}

@@ -558,6 +558,8 @@ static const struct {
 	{ "fork", case_fork },
 	{ "pass", case_pass },
 	{ "autobind", case_autobind },
+	{ "records", case_records },
+	{ "record-held", case_record_held },
 	{ "hold", case_hold },
 	{ "ping", case_ping },
 	{ "marker", case_marker },

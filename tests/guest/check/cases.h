@@ -28,6 +28,8 @@ void case_so_reuseport(const char *arg);
 void case_no_memory(const char *arg);
 void case_backlog(const char *arg);
 void case_autobind(const char *arg);
+void case_records(const char *arg);
+void case_record_held(const char *arg);
 void case_hold(const char *arg);
 void case_ping(const char *arg);
 void case_marker(const char *arg);

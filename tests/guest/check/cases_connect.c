@@ -309,6 +309,59 @@ void case_autobind(const char *arg)
 	close(fd);
 }
 
+static int connect_records(void)
+{
+	int fd = siv_connect(url, SOCK_SEQPACKET);
+
+	if (fd < 0)
+		die("connect %s for records: %s", url, strerror(-fd));
+	return fd;
+}
+
+/* ARG records of odd lengths, the empty one among them, come back as they were sent. */
+void case_records(const char *arg)
+{
+	int fd = connect_records(), n = arg ? atoi(arg) : 1000;
+	struct stream *out = stream_new(31), *in = stream_new(31);
+	static char buf[RECORD_MAX];
+	struct iovec v = { buf, sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1 };
+	uint64_t rnd = 5;
+	size_t len;
+
+	while (n--) {
+		len = odd_size(&rnd, sizeof(buf)) - 1;
+		stream_fill(out, buf, len);
+		CHECK(send(fd, buf, len, MSG_NOSIGNAL | MSG_EOR) == (ssize_t)len);
+		CHECK(recvmsg(fd, &msg, 0) == (ssize_t)len);
+		CHECK(msg.msg_flags == MSG_EOR);
+		stream_check(in, buf, len);
+	}
+	CHECK(!shutdown(fd, SHUT_WR));
+	expect_eof(fd);
+	close(fd);
+}
+
+/* Sends ARG there and back as a record, prints "waiting", and after SIGUSR1 what recv() says. */
+void case_record_held(const char *arg)
+{
+	int fd = connect_records(), sig;
+	char buf[256];
+	sigset_t set;
+	ssize_t n;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	CHECK(send(fd, arg, strlen(arg), MSG_NOSIGNAL) == (ssize_t)strlen(arg));
+	CHECK(poll_wait(fd, POLLIN) & POLLIN);
+	puts("waiting");
+	CHECK(!sigwait(&set, &sig));
+	n = recv(fd, buf, sizeof(buf), 0);
+	printf("recv: %s\n", n < 0 ? strerrorname_np(errno) : "a record");
+	close(fd);
+}
+
 /* Holds a connection until the peer resets it: prints "connected", then what recv and send say. */
 void case_hold(const char *arg)
 {

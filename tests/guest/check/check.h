@@ -57,6 +57,8 @@ void expect_eof(int fd);
 /* Both directions at once, @bytes each, in odd sizes up to @max. */
 void duplex(int fd, uint64_t seed_out, uint64_t seed_in, uint64_t bytes, size_t max);
 
+#define RECORD_MAX 30000u /* of what the server's SOCK_SEQPACKET listener gives back */
+
 int serve(const char *url);
 int run_case(const char *url, const char *name, const char *arg);
 void list_cases(void);

@@ -151,15 +151,44 @@ out:
 	return NULL;
 }
 
+/* Of SOCK_SEQPACKET: each record comes back as it was. */
+static void *records(void *arg)
+{
+	char buf[RECORD_MAX];
+	struct iovec v = { buf, sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1 };
+	int fd = (long)arg;
+	ssize_t n;
+
+	current = fd;
+	/* an empty record looks as the end does, but for its mark */
+	while ((n = recvmsg(fd, &msg, 0)) > 0 || (!n && msg.msg_flags & MSG_EOR))
+		if (send(fd, buf, n, MSG_NOSIGNAL | (msg.msg_flags & MSG_EOR)) != n)
+			break;
+	close(fd);
+	return NULL;
+}
+
+static int listen_as(const char *url, int type)
+{
+	int fd = siv_listen(url, 128, type);
+
+	if (fd < 0)
+		die("listen %s: %s", url, strerror(-fd));
+	return fd;
+}
+
+/* Streams do what they are ordered, records come back. */
 int serve(const char *url)
 {
-	int listener = siv_listen(url, 128, 0);
+	struct pollfd p[2] = {
+		{ .fd = listen_as(url, SOCK_STREAM), .events = POLLIN },
+		{ .fd = listen_as(url, SOCK_SEQPACKET), .events = POLLIN },
+	};
 	pthread_attr_t attr;
 	pthread_t thread;
-	int fd;
+	int fd, i;
 
-	if (listener < 0)
-		die("listen %s: %s", url, strerror(-listener));
 	acceptor = pthread_self();
 	on_die = drop_connection;
 	pthread_attr_init(&attr);
@@ -167,10 +196,17 @@ int serve(const char *url)
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	puts("listening");
 	for (;;) {
-		fd = accept(listener, NULL, NULL);
-		if (fd < 0)
-			die("accept: %s", strerror(errno));
-		if (pthread_create(&thread, &attr, connection, (void *)(long)fd))
-			die("no thread");
+		if (poll(p, 2, -1) < 0)
+			die("poll: %s", strerror(errno));
+		for (i = 0; i < 2; i++) {
+			if (!p[i].revents)
+				continue;
+			fd = accept(p[i].fd, NULL, NULL);
+			if (fd < 0)
+				die("accept: %s", strerror(errno));
+			if (pthread_create(&thread, &attr, i ? records : connection,
+					   (void *)(long)fd))
+				die("no thread");
+		}
 	}
 }
