@@ -183,8 +183,7 @@ static void send_many(struct conn *c, int e, int fd, struct rng *r, int flags)
 			pipe_due = want.err[0] == EPIPE;
 		}
 	}
-	sigpipe_check(c, pipe_due && !(flags & MSG_NOSIGNAL) &&
-			      (c->type == SOCK_STREAM || c->way[e].ring));
+	sigpipe_check(c, pipe_due && !(flags & MSG_NOSIGNAL) && c->type == SOCK_STREAM);
 }
 
 void call_send(struct conn *c, int e, struct rng *r)
@@ -239,8 +238,9 @@ void call_send(struct conn *c, int e, struct rng *r)
 	if (!zero_is_nothing)
 		did_send(c, e, v.len, ret, err, eor_of(via, flags));
 	if (via < SENDFILE)
+		/* records come without, on AF_UNIX too */
 		sigpipe_check(c, ret < 0 && err == EPIPE && !(flags & MSG_NOSIGNAL) &&
-				      (c->type == SOCK_STREAM || w->ring));
+				      c->type == SOCK_STREAM);
 }
 
 /* --- receiving --- */

@@ -10,6 +10,7 @@
 #define MODEL_H
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "random.h"
@@ -53,7 +54,7 @@ struct conn {
 	unsigned int history_at;
 };
 
-extern uint64_t op_number;
+extern atomic_uint_fast64_t op_number;
 
 /* steps.c: what comes next goes into the connection's history, and what is wrong ends the program. */
 void note(struct conn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
