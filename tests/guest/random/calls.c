@@ -253,7 +253,7 @@ static const char *const recv_names[] = { "recv",    "read",	 "readv",
 static void got(struct conn *c, int e, const struct vec *v, ssize_t ret, int flags)
 {
 	struct way *w = &c->way[!e];
-	uint64_t pos = w->rpos;
+	uint64_t pos = w->rpos + (c->type == SOCK_STREAM ? peek_skip(c, e, flags) : 0);
 	size_t n = ret, bad;
 
 	if (c->type == SOCK_SEQPACKET && w->count) {

@@ -250,16 +250,21 @@ static struct want want_recv_none(struct conn *c, int e)
 	return fails(EAGAIN);
 }
 
+uint64_t peek_skip(const struct conn *c, int e, int flags)
+{
+	return flags & MSG_PEEK && c->end[e].peek_off > 0 ? c->end[e].peek_off : 0;
+}
+
 static struct want want_recv_stream(struct conn *c, int e, size_t len, size_t good, int flags)
 {
 	struct way *w = &c->way[!e];
-	size_t n = min2(len, unread(w));
+	uint64_t skip = peek_skip(c, e, flags);
 	struct want want;
+	size_t n;
 
-	if (w->ring && !len)
-		return exactly(0);
-	if (!unread(w))
+	if (unread(w) <= skip)
 		return want_recv_none(c, e);
+	n = min2(len, unread(w) - skip);
 	if (w->ring && flags & MSG_TRUNC) /* nothing is copied */
 		return exactly(n);
 	if (n <= good)
@@ -308,7 +313,11 @@ void did_recv(struct conn *c, int e, size_t len, ssize_t ret, int err, int flags
 		/* AF_UNIX loses the record that it could not copy */
 		taken = err == EFAULT && c->type == SOCK_SEQPACKET && !w->ring;
 	} else if (c->type == SOCK_STREAM) {
-		if (!(flags & MSG_PEEK)) {
+		if (flags & MSG_PEEK) {
+			end->peek_off += end->peek_off >= 0 ? ret : 0;
+		} else {
+			if (end->peek_off >= 0)
+				end->peek_off = end->peek_off > ret ? end->peek_off - ret : 0;
 			w->rpos += ret;
 			w->used -= ret;
 			if (ret && (size_t)ret < len)
@@ -389,7 +398,6 @@ void want_poll(const struct conn *c, int e, short *must, short *may)
 {
 	const struct way *out = &c->way[e], *in = &c->way[!e];
 	bool in_shut = recv_shut(c, e), out_shut = send_shut(c, e);
-	uint64_t least;
 
 	*must = 0;
 	if (in_shut)
@@ -405,8 +413,6 @@ void want_poll(const struct conn *c, int e, short *must, short *may)
 	*may = *must;
 	if (!in->ring && anything_unread(c, in))
 		*may |= POLLIN; /* AF_UNIX does not look at SO_RCVLOWAT here */
-	/* a record that was refused may ask for less or more than the usual quarter */
-	least = out->refused && out->refused < out->ring / 4 ? out->refused : out->ring / 4;
-	if (!out->ring || out->ring - out->used >= least)
+	if (!out->ring)
 		*may |= POLLOUT;
 }

@@ -41,6 +41,7 @@ struct end {
 	unsigned int fds; /* 0: closed */
 	bool reset;       /* ECONNRESET is to be told, once */
 	int lowat;
+	int peek_off;     /* SO_PEEK_OFF, -1: off */
 	/* edge-triggered epoll: a call ran dry, and since then there was news */
 	bool in_dry, in_due, out_dry, out_due;
 };
@@ -92,6 +93,7 @@ void want_text(const struct want *w, char *text, size_t size);
 bool send_shut(const struct conn *c, int e);
 bool recv_shut(const struct conn *c, int e);
 uint64_t unread(const struct way *w);  /* bytes of a stream */
+uint64_t peek_skip(const struct conn *c, int e, int flags); /* bytes that a recv passes over */
 bool anything_unread(const struct conn *c, const struct way *w);
 const struct record *record_at(const struct way *w, unsigned int i);
 

@@ -135,7 +135,8 @@ static void conn_open(struct conn *c, struct rng *r)
 	for (e = 0; e < 2; e++) {
 		free(c->way[e].records);
 		c->way[e] = (struct way){ .key = rng_next(r), .ring = where_ring(c->end[e].fd[0]) };
-		c->end[e] = (struct end){ .fd = { c->end[e].fd[0] }, .fds = 1, .lowat = 1 };
+		c->end[e] = (struct end){ .fd = { c->end[e].fd[0] }, .fds = 1, .lowat = 1,
+					   .peek_off = -1 };
 		nonblock(c->end[e].fd[0]);
 	}
 	if (where_ring(c->end[0].fd[0]) != c->way[0].ring)
@@ -237,6 +238,17 @@ static void set_lowat(struct conn *c, int e, struct rng *r)
 		wrong(c, "SO_RCVLOWAT: %s", strerror(errno));
 }
 
+static void set_peek_off(struct conn *c, int e, struct rng *r)
+{
+	struct end *end = &c->end[e];
+
+	end->peek_off = rng_percent(r, 50) ? -1 : (int)rng_below(r, 4000);
+	note(c, "%d: SO_PEEK_OFF %d", e, end->peek_off);
+	if (setsockopt(some_fd(c, e, r), SOL_SOCKET, SO_PEEK_OFF, &end->peek_off,
+		       sizeof(end->peek_off)))
+		wrong(c, "SO_PEEK_OFF: %s", strerror(errno));
+}
+
 /* Reads whatever is left at @e; then the whole buffer of the other end is free. */
 static void drain(struct conn *c, int e, struct rng *r)
 {
@@ -271,8 +283,10 @@ static void rare(struct conn *c, int e, struct rng *r)
 			end_close(c, e, r);
 		break;
 	case 4:
-		if (c->type == SOCK_STREAM)
+		if (c->type == SOCK_STREAM && rng_percent(r, 50))
 			set_lowat(c, e, r);
+		else if (c->type == SOCK_STREAM)
+			set_peek_off(c, e, r);
 		break;
 	case 5:
 		drain(c, e, r);
