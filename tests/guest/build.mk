@@ -18,3 +18,6 @@ GUEST_BIN += build/bin/lab-agent
 $(eval $(call program,siv-random,$(addprefix tests/guest/random/,main.c stream.c where.c vec.c model.c calls.c \
 	watch.c steps.c plan.c crew.c work.c storm.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/random,-lpthread))
 GUEST_BIN += build/bin/siv-random
+# the same calls over the family and over AF_UNIX, TCP or AF_VSOCK: `build/bin/siv-matrix run`
+$(eval $(call program,siv-matrix,$(sort $(wildcard tests/guest/matrix/*.c)) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/matrix -Wno-missing-field-initializers,-lpthread))
+GUEST_BIN += build/bin/siv-matrix
