@@ -11,7 +11,8 @@
 
 const struct group *const groups[] = {
 	&group_connect, &group_listen, &group_stream, &group_message,
-	&group_memory,
+	&group_memory, &group_poll, &group_epoll, &group_shutdown, &group_close,
+	&group_options, &group_process,
 };
 const size_t n_groups = ARRAY_SIZE(groups);
 
