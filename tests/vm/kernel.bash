@@ -77,7 +77,8 @@ _vm_probe_accel()
 (
 	exec 3>&-
 	# a folder deeper than suites' VMs: the attempt is none of them
-	VM_RUN=$VM_RUN/probe SIV_ACCEL=kvm VM_FLAVOUR='' VM_SLOW=1
+	VM_RUN=$VM_RUN/probe SIV_ACCEL=kvm VM_SLOW=1
+	vm_kernel_has_checks && VM_FLAVOUR='' # it boots slowly
 	VM_LOGS=$VM_BUILD/logs/accel-probe VM_BOOT_SECONDS=$VM_PROBE_SECONDS
 	unset -f vm_qemu_args
 	if [[ -r /dev/kvm && -w /dev/kvm ]]; then
