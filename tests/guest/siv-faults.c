@@ -4,7 +4,7 @@
  * that fails does so with a clean errno, can be made again, and has lost and doubled nothing.
  *
  *   siv-faults calls VM [seqpacket]   each call, its first allocation failing, then its second, ...
- *   siv-faults connects VM N          connects while something else (siv-grantd --fail-nth) fails
+ *   siv-faults connects VM N          connects while something else fails: an agent
  *   siv-faults storm VM SECONDS       three processes whose allocations fail by chance, as
  *                                     /sys/kernel/debug/fail* say for tasks with make-it-fail
  *   siv-faults settle VM              returns when the agent has seen all that was before
@@ -176,8 +176,10 @@ static void fail_nth(unsigned int n)
 	char text[16];
 	int len = snprintf(text, sizeof(text), "%u", n);
 
-	if (pwrite(fail_fd, text, len, 0) != len)
-		die("fail-nth: %s", strerror(errno));
+	/* switching it off may be what fails */
+	while (pwrite(fail_fd, text, len, 0) != len)
+		if (errno != EFAULT)
+			die("fail-nth: %s", strerror(errno));
 }
 
 /* Whether it failed. Reading may be what fails; then the call under test did not. */
@@ -595,7 +597,31 @@ static int calls(void)
 
 /* --- faults elsewhere ------------------------------------------------------------------------- */
 
-/* One whole life of a connection. False if a call failed, with what the agent may have said. */
+/* What an agent in trouble may say. It may not be silent: that is ETIMEDOUT. */
+static bool agent_errno(int err)
+{
+	return clean_errno(err) || err == ECONNREFUSED || err == ENETDOWN || err == ECONNRESET ||
+	       err == EPROTO;
+}
+
+/* The listener's end of what was connected; before it may be what was taken back. */
+static void find_pending(void)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	char c;
+
+	must(send(fd, "!", 1, MSG_NOSIGNAL), "send");
+	for (;;) {
+		if (poll(&p, 1, -1) != 1)
+			die("poll: %s", strerror(errno));
+		take_pending();
+		if (recv(peer, &c, 1, 0) == 1)
+			return;
+		must(close(peer), "close");
+	}
+}
+
+/* One whole life of a connection; false if it was refused. */
 static bool life(void)
 {
 	bool ok;
@@ -603,12 +629,12 @@ static bool life(void)
 	alarm(CALL_SECONDS);
 	fresh();
 	ok = !connect_to(fd, "faults");
-	if (ok)
-		then_accept();
-	else if (!clean_errno(errno) && errno != ECONNREFUSED)
+	if (ok) {
+		find_pending();
+		exchange();
+	} else if (!agent_errno(errno)) {
 		die("connect: %s", strerror(errno));
-	else
-		drop_pending();
+	}
 	close_all();
 	return ok;
 }
@@ -619,6 +645,7 @@ static int connects(int n)
 
 	for (i = 0; i < n; i++)
 		ok += life();
+	drop_pending();
 	printf("%d of %d connected\n", ok, n);
 	return 0;
 }

@@ -75,10 +75,10 @@ static void fail_nth(unsigned int n)
 	char text[16];
 	int len = snprintf(text, sizeof(text), "%u", n);
 
-	if (pwrite(fail_fd, text, len, 0) != len) {
-		perror("siv-grantd: fail-nth");
-		exit(1);
-	}
+	/* switching it off may be what fails */
+	while (pwrite(fail_fd, text, len, 0) != len)
+		if (errno != EFAULT)
+			die("fail-nth", -errno);
 }
 
 /* Reading may be what fails; then the command did not. */
@@ -529,6 +529,7 @@ int main(int argc, char **argv)
 	}
 	ready_file = argc > 1 ? argv[1] : NULL;
 	start();
+	puts("ready");
 	work = true; /* whatever was queued before */
 	if (ready_file) {
 		ready = fopen(ready_file, "w");

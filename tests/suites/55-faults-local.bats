@@ -24,13 +24,22 @@ setup()
 	before=$(sockets)
 }
 
+teardown()
+{
+	vm_kernel_has_checks || return 0
+	# what a test that failed left
+	chance 0 || true
+	vm_job_kill one grantd || true
+	vm_job_kill one agent || true
+	vm_check_logs
+}
+
 sockets() { vm_run one 'awk "/^SIVSHMEM/ { print \$3 }" /proc/net/protocols'; }
 
 grantd() # [OPTION]
 {
-	vm_run one rm -f /tmp/ready
-	vm_job one grantd siv-grantd "$@" /tmp/ready
-	vm_run one -t 60 'until [ -e /tmp/ready ]; do sleep 0.05; done'
+	vm_job one grantd siv-grantd "$@"
+	vm_job_await_line one grantd '^ready$' 60
 }
 
 # The agent has its extents back, and the sockets are gone.
@@ -80,6 +89,25 @@ chance()
 	vm_run one -t 120 siv-faults storm lab 10
 	chance 0
 	assert_nothing_left
+}
+
+@test "connects while allocations of the real agent fail by chance" {
+	vm_run one -i 'mkdir -p /run/sivshmem && cat >/tmp/agent.conf' <<-EOF
+		state = "/tmp/state"
+		service "faults" { user = "0" }
+		allow { from = "faults" to = "faults" }
+	EOF
+	vm_job one agent sivshmem-agent --standalone --config /tmp/agent.conf --ready-fd 1
+	vm_job_await_line one agent ready
+	vm_run one siv-faults connects local 3
+	vm_run one 'echo 1 >/proc/$(pidof sivshmem-agent)/make-it-fail'
+	chance 3
+	vm_run one -t 120 siv-faults connects local 50
+	chance 0
+	run vm_run one siv-faults connects local 5
+	assert_output "5 of 5 connected"
+	vm_job_stop one agent
+	assert_equal "$(sockets)" "$before"
 }
 
 @test "the module goes after all that" {
