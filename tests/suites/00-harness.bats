@@ -150,6 +150,21 @@ setup_file()
 	END
 }
 
+@test "a data race is the kernel's own, or has the module in one of its stacks and fails" {
+	local line rule="=================================================================="
+
+	for line in "$rule" "BUG: KCSAN: data-race in tick / tock" " tick+0x1/0x2" "$rule"; do
+		vm_run adas sh -c 'echo "<4>$1" >/dev/kmsg' report "$line"
+	done
+	klog_check adas
+	for line in "$rule" "BUG: KCSAN: data-race in tick / tock" " siv_poll+0x1/0x2 [af_sivshmem]" "$rule"; do
+		vm_run adas sh -c 'echo "<4>$1" >/dev/kmsg' report "$line"
+	done
+	run klog_check adas
+	assert_failure
+	assert_output --partial siv_poll
+}
+
 @test "a hung task is reported after ten seconds" {
 	run vm_run adas cat /proc/sys/kernel/hung_task_timeout_secs
 	assert_output 10
