@@ -33,6 +33,7 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "a peer that does not read any more gives EPIPE and SIGPIPE" { check peer-shut-rd; }
 @test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
 @test "a reader that stops blocks the writer, and both go on" { check stalled-reader; }
+@test "close with SO_LINGER waits for the peer to have read" { check linger; }
 @test "many waiters on one socket get every byte once" { check many-waiters; }
 @test "records of odd lengths and empty ones stay what they are" { check records 1000; }
 @test "edge-triggered epoll loses no wake-up under load" { check epoll-edge 20; }

@@ -43,6 +43,7 @@ check() { vm_run cockpit -t 300 siv-check run "$URL" "$@"; }
 # bats test_tags=smoke
 @test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
 @test "a reader that stops blocks the writer, and both go on" { check stalled-reader; }
+@test "close with SO_LINGER waits for the peer to have read" { check linger; }
 @test "many waiters on one socket get every byte once" { check many-waiters; }
 @test "records of odd lengths and empty ones stay what they are" { check records 1000; }
 @test "edge-triggered epoll loses no wake-up in a minute under load" { check epoll-edge 60; }
