@@ -165,14 +165,13 @@ ssize_t bytes_wrong(uint64_t pos, const void *buf, size_t len)
 	return -1;
 }
 
-bool t_send_bytes(struct side *s, int fd, size_t len, int flags)
+static bool send_bytes(struct side *s, int fd, size_t len, int flags)
 {
 	char *buf = memory(s, len);
 	size_t left = len;
 	ssize_t n = 0;
 
 	bytes_fill(s->sent, buf, len);
-	t_begin(s, "send %zu bytes of the stream, %s", len, text_of_msg_flags(flags));
 	while (left) {
 		n = send(fd, buf + len - left, left, flags);
 		if (n < 0)
@@ -188,13 +187,24 @@ bool t_send_bytes(struct side *s, int fd, size_t len, int flags)
 	return !left;
 }
 
-bool t_recv_bytes(struct side *s, int fd, size_t len, int flags)
+bool t_send_bytes(struct side *s, int fd, size_t len, int flags)
+{
+	t_begin(s, "send %zu bytes of the stream, %s", len, text_of_msg_flags(flags));
+	return send_bytes(s, fd, len, flags);
+}
+
+bool t_send_rest(struct side *s, int fd, size_t len)
+{
+	t_begin(s, "send the rest of the stream");
+	return send_bytes(s, fd, len, 0);
+}
+
+static bool recv_bytes(struct side *s, int fd, size_t len, int flags)
 {
 	char *buf = memory(s, BUFFER);
 	ssize_t n = 0, wrong = -1;
 	size_t left = len;
 
-	t_begin(s, "receive %zu bytes of the stream, %s", len, text_of_msg_flags(flags));
 	while (left && wrong < 0) {
 		n = recv(fd, buf, left < BUFFER ? left : BUFFER, flags);
 		if (n <= 0)
@@ -213,6 +223,18 @@ bool t_recv_bytes(struct side *s, int fd, size_t len, int flags)
 		t_end(s, "all as sent");
 	release(buf);
 	return !left && wrong < 0;
+}
+
+bool t_recv_bytes(struct side *s, int fd, size_t len, int flags)
+{
+	t_begin(s, "receive %zu bytes of the stream, %s", len, text_of_msg_flags(flags));
+	return recv_bytes(s, fd, len, flags);
+}
+
+bool t_recv_rest(struct side *s, int fd, size_t len)
+{
+	t_begin(s, "receive the rest of the stream");
+	return recv_bytes(s, fd, len, 0);
 }
 
 size_t t_fill(struct side *s, int fd, size_t piece)

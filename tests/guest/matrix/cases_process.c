@@ -200,6 +200,7 @@ static void s_pass(struct side *s)
 	t_recv(s, s->fd, 16, 0);
 	t_send(s, s->fd, "to the other", 0);
 	t_recv(s, s->fd, 16, 0);
+	await_poll(s, s->fd, POLLHUP);
 	t_send(s, s->fd, "x", MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 

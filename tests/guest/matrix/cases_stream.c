@@ -72,7 +72,6 @@ static void s_dontwait(struct side *s)
 	t_recv(s, s->fd, 16, MSG_DONTWAIT);
 	t_recv(s, s->fd, 16, MSG_DONTWAIT | MSG_PEEK);
 	t_recv(s, s->fd, 16, MSG_DONTWAIT | MSG_WAITALL);
-	t_recv(s, s->fd, 0, MSG_DONTWAIT);
 	meet(s);
 	await_poll(s, s->fd, POLLIN);
 	t_recv(s, s->fd, 16, MSG_DONTWAIT);
@@ -270,6 +269,12 @@ static void c_zero_ends(struct side *s)
 	t_send(s, s->fd, "", MSG_NOSIGNAL);
 	t_send(s, s->fd, "", 0);
 	t_sigpipes(s);
+}
+
+static void s_zero_nothing(struct side *s)
+{
+	t_recv(s, s->fd, 0, MSG_DONTWAIT);
+	t_recvv(s, s->fd, MSG_DONTWAIT, 0, 0, -1);
 }
 
 static void s_zero_ends(struct side *s)
@@ -660,6 +665,8 @@ static const struct testcase cases[] = {
 	{ "MSG_WAITALL gives what is there at a signal", STREAM, c_waitall_signal,
 	  s_waitall_signal },
 	{ "nothing is sent by sending nothing", STREAM, c_zero, s_zero },
+	{ "zero bytes are received at once where nothing is there", STREAM, NULL, s_zero_nothing,
+	  .oracle = VIA_TCP, .why = "AF_UNIX waits for a byte that it then leaves" },
 	{ "zero bytes after the end of file and after shutdown", STREAM, c_zero_ends, s_zero_ends },
 	{ "MSG_TRUNC throws bytes away", STREAM, c_trunc, s_trunc, 0, VIA_TCP,
 	  "AF_UNIX ignores MSG_TRUNC on streams" },

@@ -12,7 +12,7 @@
 const struct group *const groups[] = {
 	&group_connect, &group_listen, &group_stream, &group_message,
 	&group_memory, &group_poll, &group_epoll, &group_shutdown, &group_close,
-	&group_options, &group_process,
+	&group_options, &group_process, &group_splice, &group_seqpacket,
 };
 const size_t n_groups = ARRAY_SIZE(groups);
 

@@ -137,6 +137,9 @@ ssize_t t_recvv(struct side *s, int fd, int flags, ...);
  * be; what ends it early is told. How many calls it takes is not. */
 bool t_send_bytes(struct side *s, int fd, size_t len, int flags);
 bool t_recv_bytes(struct side *s, int fd, size_t len, int flags);
+/* The same without the number of bytes, where it is each family's own. */
+bool t_send_rest(struct side *s, int fd, size_t len);
+bool t_recv_rest(struct side *s, int fd, size_t len);
 void bytes_fill(uint64_t pos, void *buf, size_t len);
 ssize_t bytes_wrong(uint64_t pos, const void *buf, size_t len); /* -1: none */
 /* Sends without waiting until there is no more room; records what ended it. The bytes sent. */
