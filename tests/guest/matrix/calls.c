@@ -14,9 +14,9 @@
 
 #include "run.h"
 
-#define BUFFER      (64u << 10)
-#define PIECES_MAX  64
-#define AWAIT_MS    20000
+#define BUFFER	   (64u << 10)
+#define PIECES_MAX 64
+#define AWAIT_MS   20000
 
 static void *memory(struct side *s, size_t len)
 {
@@ -73,7 +73,8 @@ ssize_t t_read(struct side *s, int fd, size_t len)
 	return n;
 }
 
-ssize_t t_send_from(struct side *s, int fd, const char *what, const void *from, size_t len, int flags)
+ssize_t t_send_from(struct side *s, int fd, const char *what, const void *from, size_t len,
+		    int flags)
 {
 	t_begin(s, "send(%s, %zu, %s)", what, len, text_of_msg_flags(flags));
 	return t_ret(s, send(fd, from, len, flags));
@@ -128,7 +129,8 @@ ssize_t t_recvv(struct side *s, int fd, int flags, ...)
 	if (n >= 0)
 		t_end(s, "%zd %s, flags %s", n,
 		      flags & MSG_TRUNC && s->type == SOCK_STREAM ?
-			      "dropped" : text_of_data(buf, (size_t)n < at ? (size_t)n : at),
+			      "dropped" :
+			      text_of_data(buf, (size_t)n < at ? (size_t)n : at),
 		      text_of_msg_flags(msg.msg_flags & ~MSG_CMSG_CLOEXEC));
 	else
 		t_ret(s, n);
@@ -257,7 +259,7 @@ size_t t_fill(struct side *s, int fd, size_t piece)
 	return total;
 }
 
-/* --- readiness, options --------------------------------------------------------------------------- */
+/* --- readiness, options -------------------------------------------------------------------- */
 
 static int poll_once(struct side *s, int fd, int events, int ms)
 {
@@ -366,7 +368,7 @@ int t_ioctl(struct side *s, int fd, unsigned long request, const char *text)
 	return ret ? ret : v;
 }
 
-/* --- signals and time ----------------------------------------------------------------------------- */
+/* --- signals and time ---------------------------------------------------------------------- */
 
 static volatile sig_atomic_t sigpipes, sigpipes_told;
 

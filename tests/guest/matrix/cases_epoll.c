@@ -2,8 +2,8 @@
 /*
  * epoll: by level, by edge, once, and on listeners.
  *
- * An edge may come more often than needed, but not less: what is recorded is that it comes, and that
- * nothing is told while nothing is there.
+ * An edge may come more often than needed, but not less: what is recorded is that it comes, and
+ * that nothing is told while nothing is there.
  */
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -410,7 +410,8 @@ static const struct testcase cases[] = {
 	{ "what is there when it is added is told", BOTH, c_add_late, s_add_late },
 	{ "added before connect", BOTH, c_unconnected, s_unconnected, RAW },
 	{ "a listener, by level and by edge", BOTH, c_listener, s_listener, RAW },
-	{ "a listener with EPOLLEXCLUSIVE wakes at least one", BOTH, c_exclusive, s_exclusive, RAW },
+	{ "a listener with EPOLLEXCLUSIVE wakes at least one", BOTH, c_exclusive, s_exclusive,
+	  RAW },
 	{ "an epoll in an epoll", BOTH, c_sends, s_nested },
 	{ "a copy of the descriptor keeps it watched", BOTH, c_sends, s_dup_outlives },
 	{ "data wakes a blocked epoll_wait", BOTH, c_sends, s_blocked },

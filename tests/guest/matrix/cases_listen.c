@@ -4,8 +4,8 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "matrix.h"
@@ -189,6 +189,56 @@ static void c_accept_addresses(struct side *s)
 	for (i = 0; i < 5; i++)
 		make_connected(s, 0);
 	meet(s);
+}
+
+/* A process that has no descriptor left loses no connection. */
+static void s_accept_emfile(struct side *s)
+{
+	int listener = make_listener(s, 0, 8);
+	struct rlimit old, few;
+
+	T_CHECK(s, !getrlimit(RLIMIT_NOFILE, &old));
+	few = old;
+	few.rlim_cur = listener + 1;
+	meet(s);
+	await_poll(s, listener, POLLIN);
+	T_CHECK(s, !setrlimit(RLIMIT_NOFILE, &few));
+	t_accept(s, listener, 0);
+	T_CHECK(s, !setrlimit(RLIMIT_NOFILE, &old));
+	s->fd = t_accept(s, listener, 0);
+	t_recv(s, s->fd, 16, 0);
+}
+
+static void c_accept_emfile(struct side *s)
+{
+	meet(s);
+	s->fd = make_connected(s, 0);
+	t_send(s, s->fd, "patience", 0);
+}
+
+static void t_name_into(struct side *s, const char *what, int fd, bool peer, void *addr,
+			socklen_t *len)
+{
+	t_begin(s, "%s(%s)", peer ? "getpeername" : "getsockname", what);
+	t_ok(s, peer ? getpeername(fd, addr, len) : getsockname(fd, addr, len));
+}
+
+static void c_odd_names(struct side *s)
+{
+	struct sockaddr_storage addr;
+	socklen_t len;
+	int peer;
+
+	for (peer = 0; peer < 2; peer++) {
+		len = -1;
+		t_name_into(s, "length -1", s->fd, peer, &addr, &len);
+		len = 0;
+		t_name_into(s, "no room", s->fd, peer, &addr, &len);
+		t_note(s, "told how much it needs: %d", len > 0);
+		len = sizeof(addr);
+		t_name_into(s, "nowhere", s->fd, peer, (void *)16, &len);
+		t_name_into(s, "no length", s->fd, peer, &addr, NULL);
+	}
 }
 
 static void s_accept_timeout(struct side *s)
@@ -553,12 +603,14 @@ static const struct testcase cases[] = {
 	  .differences = { { "bind(0) = EADDRINUSE", "bind(0) = ok", LATE_NAME },
 			   { "listen(4) = EINVAL", "listen(4) = EADDRINUSE", LATE_NAME } } },
 	{ "names that are none, and a second name", BOTH, NULL, s_bind_bad, RAW | LOCAL,
-	  .differences = { { "bind(another family) = EINVAL",
-			     "bind(another family) = EAFNOSUPPORT",
+	  .differences = { { "bind(another family) = EINVAL", "bind(another family) = EAFNOSUPPORT",
 			     "EAFNOSUPPORT is what POSIX and TCP say" } } },
 	{ "accept4 takes SOCK_NONBLOCK and SOCK_CLOEXEC, and no other", BOTH, c_accept_flags,
 	  s_accept_flags, RAW },
 	{ "accept with odd addresses", BOTH, c_accept_addresses, s_accept_addresses, RAW },
+	{ "accept without a descriptor left is EMFILE and loses nothing", BOTH, c_accept_emfile,
+	  s_accept_emfile, RAW },
+	{ "names into odd places", BOTH, c_odd_names, NULL },
 	{ "SO_RCVTIMEO ends accept with EAGAIN", BOTH, c_connects, s_accept_timeout, RAW },
 	{ "a signal ends accept with EINTR, or it goes on with SA_RESTART", BOTH, c_connects,
 	  s_accept_signal, RAW },
@@ -582,7 +634,8 @@ static const struct testcase cases[] = {
 	  RAW,
 	  .differences = { { "connect until it fails = some, then EAGAIN",
 			     "connect until it fails = some, then ECONNREFUSED",
-			     "AF_UNIX waits for room; another machine's backlog is not waited for" } } },
+			     "AF_UNIX waits for room; another machine's backlog is not waited "
+			     "for" } } },
 	{ "a backlog of 0 takes one", BOTH, c_connects, s_backlog_one, RAW },
 	{ "a listener that is shut down gives what waits, then EINVAL, and refuses", BOTH,
 	  c_shut_listener, s_shut_listener, RAW },

@@ -118,7 +118,8 @@ static void s_bad_middle(struct side *s)
 	}
 	t_end(s, "in the end %s", n < 0 ? strerrorname_np(errno) : "no error");
 	take = done < 2 * PAGE ? done : 2 * PAGE;
-	t_note(s, "right so far: %s", bytes_wrong(0, p, take) < 0 && done <= 2 * PAGE ? "yes" : "no");
+	t_note(s, "right so far: %s",
+	       bytes_wrong(0, p, take) < 0 && done <= 2 * PAGE ? "yes" : "no");
 	s->got = done;
 	t_recv_rest(s, s->fd, 4 * PAGE - done);
 	t_recv(s, s->fd, 1, MSG_DONTWAIT);

@@ -136,7 +136,9 @@ static void c_named(struct side *s)
 	t_ret(s, sendto(s->fd, "named", 5, 0, (void *)&addr, msg.msg_namelen));
 	t_begin(s, "sendto(no address)");
 	t_ret(s, sendto(s->fd, "unnamed", 7, 0, NULL, 0));
-	msg = (struct msghdr){ .msg_name = (void *)16, .msg_namelen = 20, .msg_iov = &v, .msg_iovlen = 1 };
+	msg = (struct msghdr){
+		.msg_name = (void *)16, .msg_namelen = 20, .msg_iov = &v, .msg_iovlen = 1
+	};
 	t_begin(s, "sendmsg(to a bad pointer)");
 	t_ret(s, sendmsg(s->fd, &msg, 0));
 }
@@ -145,8 +147,9 @@ static void s_named(struct side *s)
 {
 	char buf[16], name[128];
 	struct iovec v = { buf, sizeof(buf) };
-	struct msghdr msg = { .msg_name = name, .msg_namelen = sizeof(name), .msg_iov = &v,
-			      .msg_iovlen = 1 };
+	struct msghdr msg = {
+		.msg_name = name, .msg_namelen = sizeof(name), .msg_iov = &v, .msg_iovlen = 1
+	};
 	ssize_t n;
 
 	t_begin(s, "recvmsg(with room for a name)");
@@ -187,17 +190,19 @@ static void c_unconnected_named(struct side *s)
 	t_sigpipes(s);
 }
 
-/* --- ancillary data --------------------------------------------------------------------------------- */
+/* --- ancillary data ------------------------------------------------------------------------ */
 
-static ssize_t send_with(struct side *s, const char *what, int level, int type, const void *data, size_t len,
-			 size_t cut)
+static ssize_t send_with(struct side *s, const char *what, int level, int type, const void *data,
+			 size_t len, size_t cut)
 {
 	union {
 		char buf[CMSG_SPACE(64)];
 		struct cmsghdr align;
 	} control = { 0 };
 	struct iovec v = { "with", 4 };
-	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.buf,
+	struct msghdr msg = { .msg_iov = &v,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
 			      .msg_controllen = CMSG_SPACE(len) - cut };
 	struct cmsghdr *c = &control.align;
 
@@ -226,8 +231,9 @@ static void c_credentials(struct side *s)
 static void c_bad_control(struct side *s)
 {
 	struct iovec v = { "with", 4 };
-	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = (void *)16,
-			      .msg_controllen = 64 };
+	struct msghdr msg = {
+		.msg_iov = &v, .msg_iovlen = 1, .msg_control = (void *)16, .msg_controllen = 64
+	};
 
 	t_begin(s, "sendmsg(control nowhere)");
 	t_ret(s, sendmsg(s->fd, &msg, 0));
@@ -241,7 +247,9 @@ static void s_room_for_control(struct side *s)
 {
 	char buf[16], control[128];
 	struct iovec v = { buf, sizeof(buf) };
-	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control,
+	struct msghdr msg = { .msg_iov = &v,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
 			      .msg_controllen = sizeof(control) };
 	ssize_t n;
 
@@ -257,7 +265,7 @@ static void c_plain(struct side *s)
 	t_send(s, s->fd, "plain", 0);
 }
 
-/* --- several in one call ---------------------------------------------------------------------------- */
+/* --- several in one call ------------------------------------------------------------------- */
 
 static void mmsg_of(struct mmsghdr *m, struct iovec *v, char (*bufs)[16], int n, size_t len)
 {
@@ -282,7 +290,8 @@ static void t_sendmmsg(struct side *s, int fd, struct mmsghdr *m, int n, int fla
 		t_note(s, "- %u", m[i].msg_len);
 }
 
-static int t_recvmmsg(struct side *s, int fd, struct mmsghdr *m, int n, int flags, struct timespec *ts)
+static int t_recvmmsg(struct side *s, int fd, struct mmsghdr *m, int n, int flags,
+		      struct timespec *ts)
 {
 	int ret, i;
 

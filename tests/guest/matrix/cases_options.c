@@ -113,7 +113,8 @@ static void c_timeouts(struct side *s)
 	t_getopt_raw(s, s->fd, "SO_SNDTIMEO", SOL_SOCKET, SO_SNDTIMEO, &got, &len);
 	t_note(s, "%ld.%06ld", got.tv_sec, got.tv_usec);
 	t_setopt_raw(s, s->fd, "SO_RCVTIMEO, 4 bytes", SOL_SOCKET, SO_RCVTIMEO, &t, 4);
-	t_setopt_raw(s, s->fd, "SO_RCVTIMEO, 2000000 us", SOL_SOCKET, SO_RCVTIMEO, &bad, sizeof(bad));
+	t_setopt_raw(s, s->fd, "SO_RCVTIMEO, 2000000 us", SOL_SOCKET, SO_RCVTIMEO, &bad,
+		     sizeof(bad));
 	/* a time that has passed does not wait */
 	t_setopt_raw(s, s->fd, "SO_RCVTIMEO, -1 s", SOL_SOCKET, SO_RCVTIMEO, &past, sizeof(past));
 	t_recv(s, s->fd, 1, 0);
@@ -167,7 +168,8 @@ static void c_buffers(struct side *s)
 			t_begin(s, "%s of %d", j ? "SO_RCVBUF" : "SO_SNDBUF", sizes[i]);
 			T_CHECK(s, !setsockopt(fd, SOL_SOCKET, names[j], &sizes[i], sizeof(int)));
 			T_CHECK(s, !getsockopt(fd, SOL_SOCKET, names[j], &v, &len));
-			t_end(s, "%s, %s", v >= 2 * sizes[i] ? "at least twice that" : "less than that",
+			t_end(s, "%s, %s",
+			      v >= 2 * sizes[i] ? "at least twice that" : "less than that",
 			      v >= last ? "no less than before" : "less than before");
 			last = v;
 		}
@@ -344,10 +346,10 @@ static void c_peercred(struct side *s)
 	if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &c, &len))
 		t_ok(s, -1);
 	else
-		t_end(s, "%s", c.pid == 0 && c.uid == (uid_t)-1 && c.gid == (gid_t)-1 ?
-			       "{0, -1, -1}" :
-			       c.uid == getuid() && c.gid == getgid() && c.pid > 0 ? "the peer" :
-									     "something else");
+		t_end(s, "%s",
+		      c.pid == 0 && c.uid == (uid_t)-1 && c.gid == (gid_t)-1 ? "{0, -1, -1}" :
+		      c.uid == getuid() && c.gid == getgid() && c.pid > 0    ? "the peer" :
+									       "something else");
 }
 
 static void c_peercred_unconnected(struct side *s)
@@ -430,7 +432,8 @@ static const struct testcase cases[] = {
 	{ "SO_PEEK_OFF moves with peeks and reads", STREAM, c_peek_off, s_peek_off },
 	{ "SO_PEERCRED names nobody", BOTH, c_peercred, c_peercred,
 	  .differences = { { "SO_PEERCRED = the peer", "SO_PEERCRED = {0, -1, -1}",
-			     "a process id means nothing in another kernel; SIVSHMEM_PEER tells" } } },
+			     "a process id means nothing in another kernel; SIVSHMEM_PEER "
+			     "tells" } } },
 	{ "SO_PEERCRED of an unconnected socket", BOTH, c_peercred_unconnected, NULL, RAW },
 	{ "FIONREAD and SIOCOUTQ in each state", BOTH, c_ioctl_states, s_ioctl_states },
 	{ "FIONREAD and SIOCOUTQ of a listener", BOTH, NULL, s_ioctl_listener, RAW },

@@ -250,6 +250,22 @@ static void s_full_peer_closes(struct side *s)
 	t_close(s, s->fd);
 }
 
+static void c_full_peer_shuts(struct side *s)
+{
+	t_fill(s, s->fd, 1000);
+	meet(s);
+	meet(s);
+	t_poll(s, s->fd, ALL);
+	t_send(s, s->fd, "x", MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void s_full_peer_shuts(struct side *s)
+{
+	meet(s);
+	t_shutdown(s, s->fd, SHUT_RD);
+	meet(s);
+}
+
 static void c_closed_descriptor(struct side *s)
 {
 	int fd = t_socket(s, 0);
@@ -259,7 +275,7 @@ static void c_closed_descriptor(struct side *s)
 	t_poll(s, fd, 0);
 }
 
-/* --- select ----------------------------------------------------------------------------------------- */
+/* --- select -------------------------------------------------------------------------------- */
 
 static void t_select(struct side *s, int fd)
 {
@@ -305,7 +321,7 @@ static void c_select(struct side *s)
 	t_close(s, s->fd);
 }
 
-/* --- waiting ---------------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------------------------- */
 
 static void bg_poll(struct side *s, void *arg)
 {
@@ -446,6 +462,7 @@ static const struct testcase cases[] = {
 	{ "reading no more, with data to read", BOTH, c_sends, s_shut_rd_data },
 	{ "full, until the peer reads", STREAM, c_full, s_full, SMALL },
 	{ "full, and closed by the peer", BOTH, c_full_peer_closes, s_full_peer_closes, SMALL },
+	{ "full, and the peer reads no more", BOTH, c_full_peer_shuts, s_full_peer_shuts, SMALL },
 	{ "a descriptor that is closed", BOTH, c_closed_descriptor, NULL, RAW },
 	{ "select in each state", BOTH, c_select, s_select },
 	{ "data ends a wait for POLLIN", BOTH, c_then_sends, s_wait_in },

@@ -142,7 +142,9 @@ static void pass_fd(struct side *s, int via, int fd)
 		struct cmsghdr align;
 	} control = { 0 };
 	struct iovec v = { "f", 1 };
-	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.buf,
+	struct msghdr msg = { .msg_iov = &v,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
@@ -161,7 +163,9 @@ static int take_fd(struct side *s, int via)
 	} control = { 0 };
 	char byte;
 	struct iovec v = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.buf,
+	struct msghdr msg = { .msg_iov = &v,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
 	int fd = -1;
 

@@ -415,9 +415,11 @@ static const struct testcase cases[] = {
 	{ "a record into pieces", SEQPACKET, c_three, s_pieces },
 	{ "FIONREAD tells the next record", SEQPACKET, c_fionread, s_fionread,
 	  .differences = { { "ioctl(FIONREAD) = 16", "ioctl(FIONREAD) = 5",
-			     "the next record's length is what a buffer must have; AF_UNIX adds all up" },
+			     "the next record's length is what a buffer must have; AF_UNIX adds "
+			     "all up" },
 			   { "ioctl(SIOCINQ) = 11", "ioctl(SIOCINQ) = 10",
-			     "the next record's length is what a buffer must have; AF_UNIX adds all up" } } },
+			     "the next record's length is what a buffer must have; AF_UNIX adds "
+			     "all up" } } },
 	{ "an empty record is one, and no end of file", SEQPACKET, c_zero, s_zero },
 	{ "write() of nothing", SEQPACKET, c_zero_write, s_zero_write },
 	{ "an empty record before the end of file", SEQPACKET, c_zero_end, s_zero_end },

@@ -205,7 +205,8 @@ static void s_copy(struct side *s)
 
 static const struct testcase shutdown_cases[] = {
 	{ "for writing: what can be asked on either side", BOTH, c_wr, s_awaits_rdhup },
-	{ "for writing: what was sent before comes, then the end", BOTH, c_wr_data, s_awaits_rdhup },
+	{ "for writing: what was sent before comes, then the end", BOTH, c_wr_data,
+	  s_awaits_rdhup },
 	{ "for reading: what can be asked on either side", BOTH, c_rd, s_asks_then },
 	{ "both ways: what can be asked on either side", BOTH, c_both, s_awaits_hup },
 	{ "one way after the other", BOTH, c_rd_then_wr, s_awaits_hup },
@@ -221,7 +222,7 @@ static const struct testcase shutdown_cases[] = {
 
 const struct group group_shutdown = { "shutdown", shutdown_cases, ARRAY_SIZE(shutdown_cases) };
 
-/* --- close ------------------------------------------------------------------------------------------ */
+/* --- close --------------------------------------------------------------------------------- */
 
 static void c_close(struct side *s)
 {

@@ -20,9 +20,10 @@ static void make_pipe(struct side *s, int pair[2])
 static const char *text_of_splice(unsigned int flags)
 {
 	return flags == (SPLICE_F_NONBLOCK | SPLICE_F_MORE) ? "NONBLOCK|MORE" :
-	       flags == SPLICE_F_NONBLOCK ? "NONBLOCK" :
-	       flags == SPLICE_F_MORE ? "MORE" :
-	       flags == SPLICE_F_MOVE ? "MOVE" : "0";
+	       flags == SPLICE_F_NONBLOCK		    ? "NONBLOCK" :
+	       flags == SPLICE_F_MORE			    ? "MORE" :
+	       flags == SPLICE_F_MOVE			    ? "MOVE" :
+							      "0";
 }
 
 static ssize_t t_splice(struct side *s, const char *what, int from, int to, size_t len,

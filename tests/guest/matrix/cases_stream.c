@@ -301,6 +301,14 @@ static void s_trunc(struct side *s)
 	t_recv(s, s->fd, 100, MSG_TRUNC | MSG_DONTWAIT);
 }
 
+static void s_trunc_peek(struct side *s)
+{
+	meet(s);
+	await_poll(s, s->fd, POLLIN);
+	t_recv(s, s->fd, 13, MSG_TRUNC | MSG_PEEK);
+	t_recv(s, s->fd, 100, 0);
+}
+
 static void c_more(struct side *s)
 {
 	t_send(s, s->fd, "more ", MSG_MORE);
@@ -362,7 +370,7 @@ static void s_ignored_flags(struct side *s)
 	t_recvv(s, s->fd, MSG_CMSG_CLOEXEC | MSG_DONTWAIT, 4, -1);
 }
 
-/* --- full buffers ------------------------------------------------------------------------------------ */
+/* --- full buffers -------------------------------------------------------------------------- */
 
 static void c_full(struct side *s)
 {
@@ -421,6 +429,33 @@ static void c_sndtimeo_partial(struct side *s)
 	t_took(s, start, 60);
 	t_poll(s, s->fd, POLL_USUAL);
 	free(buf);
+}
+
+/* More than fits, without waiting: what fits goes. */
+static void c_dontwait_partial(struct side *s)
+{
+	char *buf = calloc(1, 4 << 20);
+	ssize_t n;
+
+	t_begin(s, "send(4 MiB, DONTWAIT)");
+	n = send(s->fd, buf, 4 << 20, MSG_DONTWAIT);
+	t_end(s, "%s", n > 0 && n < 4 << 20 ? "some" : n < 0 ? "an error" : "all");
+	free(buf);
+	t_send(s, s->fd, "x", MSG_DONTWAIT);
+	T_CHECK(s, n > 0);
+	tell_number(s, n);
+}
+
+static void s_dontwait_partial(struct side *s)
+{
+	uint64_t n = hear_number(s), got;
+	char buf[4096];
+	ssize_t ret = 1;
+
+	for (got = 0; got < n && ret > 0; got += ret > 0 ? ret : 0)
+		ret = recv(s->fd, buf, sizeof(buf), 0);
+	t_note(s, "as much came as went: %s", got == n ? "yes" : "no");
+	t_recv(s, s->fd, 1, MSG_DONTWAIT);
 }
 
 static void c_full_signal(struct side *s)
@@ -507,7 +542,7 @@ static void c_full_shut(struct side *s)
 	meet(s);
 }
 
-/* --- receiving late ----------------------------------------------------------------------------------- */
+/* --- receiving late ------------------------------------------------------------------------ */
 
 static void s_rcvtimeo(struct side *s)
 {
@@ -577,6 +612,19 @@ static void s_blocked_shutdown(struct side *s)
 	bg_blocked(s, &b);
 	t_shutdown(s, s->fd, SHUT_RD);
 	bg_join(s, &b);
+}
+
+/* A descriptor that is closed under a call stays open for that call. */
+static void s_blocked_closed(struct side *s)
+{
+	struct bg b;
+
+	bg_start(s, &b, bg_recv, NULL);
+	bg_blocked(s, &b);
+	t_close(s, s->fd);
+	tell(s);
+	bg_join(s, &b);
+	t_recv(s, s->fd, 1, 0);
 }
 
 /* Two that wait share what comes: each gets something, once all has been sent. */
@@ -657,8 +705,8 @@ static const struct testcase cases[] = {
 	{ "O_NONBLOCK and FIONBIO can be changed at any time", BOTH, c_dontwait, s_nonblock },
 	{ "MSG_PEEK leaves what it shows", STREAM, c_peek, s_peek },
 	{ "MSG_PEEK before the end of file, and at it", STREAM, c_peek_eof, s_peek_eof },
-	{ "MSG_PEEK shows all, wherever it lies in the buffer", STREAM, c_peek_across, s_peek_across,
-	  SMALL },
+	{ "MSG_PEEK shows all, wherever it lies in the buffer", STREAM, c_peek_across,
+	  s_peek_across, SMALL },
 	{ "MSG_WAITALL waits for all, or the end of file", STREAM, c_waitall, s_waitall },
 	{ "MSG_WAITALL gives what is there when time is up, then EAGAIN", STREAM, c_waitall_timeout,
 	  s_waitall_timeout },
@@ -669,6 +717,8 @@ static const struct testcase cases[] = {
 	  .oracle = VIA_TCP, .why = "AF_UNIX waits for a byte that it then leaves" },
 	{ "zero bytes after the end of file and after shutdown", STREAM, c_zero_ends, s_zero_ends },
 	{ "MSG_TRUNC throws bytes away", STREAM, c_trunc, s_trunc, 0, VIA_TCP,
+	  "AF_UNIX ignores MSG_TRUNC on streams" },
+	{ "MSG_TRUNC with MSG_PEEK throws nothing away", STREAM, c_trunc, s_trunc_peek, 0, VIA_TCP,
 	  "AF_UNIX ignores MSG_TRUNC on streams" },
 	{ "MSG_MORE loses nothing and keeps the order", STREAM, c_more, s_more, 0, VIA_TCP,
 	  MORE_WHY },
@@ -687,6 +737,7 @@ static const struct testcase cases[] = {
 	{ "a full buffer is EAGAIN, and POLLOUT once it is read", STREAM, c_full, s_full, SMALL },
 	{ "SO_SNDTIMEO ends a send into a full buffer with EAGAIN", BOTH, c_sndtimeo, NULL, SMALL },
 	{ "SO_SNDTIMEO cuts a long send short", STREAM, c_sndtimeo_partial, NULL, SMALL },
+	{ "MSG_DONTWAIT sends what fits", STREAM, c_dontwait_partial, s_dontwait_partial, SMALL },
 	{ "a signal ends a send into a full buffer, also with SA_RESTART if timed", BOTH,
 	  c_full_signal, NULL, SMALL },
 	{ "a signal cuts a long send short", STREAM, c_partial_signal, NULL, SMALL },
@@ -694,14 +745,16 @@ static const struct testcase cases[] = {
 	  SMALL },
 	{ "both directions at once, more than fits", STREAM, duplex, duplex, SMALL },
 	{ "a blocked send ends when the peer stops reading", BOTH, c_full_shut, s_full_closed,
-	  SMALL, .differences = { { "SIGPIPE: 0", "SIGPIPE: 1",
-				    "AF_UNIX forgets the signal where a send was blocked" } } },
+	  SMALL,
+	  .differences = { { "SIGPIPE: 0", "SIGPIPE: 1",
+			     "AF_UNIX forgets the signal where a send was blocked" } } },
 	{ "SO_RCVTIMEO ends recv and read with EAGAIN", BOTH, c_rcvtimeo, s_rcvtimeo },
 	{ "a signal ends recv with EINTR, SA_RESTART goes on, a time-out does not", BOTH,
 	  c_rcvtimeo, s_signal },
 	{ "data wakes a blocked recv", BOTH, c_rcvtimeo, s_blocked_data },
 	{ "close wakes a blocked recv", BOTH, c_blocked_close, s_blocked_data },
 	{ "shutdown by another thread wakes a blocked recv", BOTH, NULL, s_blocked_shutdown },
+	{ "close by another thread lets a blocked recv go on", BOTH, c_rcvtimeo, s_blocked_closed },
 	{ "two blocked readers get a byte each", STREAM, c_two_readers, s_two_readers },
 	{ "FIONREAD tells what can be read", STREAM, c_fionread, s_fionread },
 	{ "SIOCOUTQ tells what the peer has not read", STREAM, c_outq, s_outq },

@@ -77,7 +77,8 @@ bool expect(const struct testcase *c, int type, char *const oracle[2], bool itse
 		for (n = 0, i = 0; i < 2; i++)
 			n += substitute(&e->text[i], d->oracle, itself ? d->oracle : d->ours);
 		if (!n) {
-			printf("# the oracle has no line `%s`, which is meant to differ\n", d->oracle);
+			printf("# the oracle has no line `%s`, which is meant to differ\n",
+			       d->oracle);
 			all = false;
 		}
 	}
@@ -102,7 +103,8 @@ bool print_diff(const char *side, const char *oracle, const char *ours)
 			if (a_len[i] == b_len[j] && !memcmp(a[i], b[j], a_len[i]))
 				lcs[i][j] = lcs[i + 1][j + 1] + 1;
 			else
-				lcs[i][j] = lcs[i + 1][j] > lcs[i][j + 1] ? lcs[i + 1][j] : lcs[i][j + 1];
+				lcs[i][j] = lcs[i + 1][j] > lcs[i][j + 1] ? lcs[i + 1][j] :
+									    lcs[i][j + 1];
 	printf("# %s: -should be +is\n", side);
 	for (i = j = 0; i < n || j < m;) {
 		if (i < n && j < m && a_len[i] == b_len[j] && !memcmp(a[i], b[j], a_len[i])) {

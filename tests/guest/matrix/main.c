@@ -10,14 +10,15 @@
 #include "run.h"
 
 const struct group *const groups[] = {
-	&group_connect, &group_listen, &group_stream, &group_message,
-	&group_memory, &group_poll, &group_epoll, &group_shutdown, &group_close,
-	&group_options, &group_process, &group_splice, &group_seqpacket,
+	&group_connect, &group_listen, &group_stream,	 &group_message, &group_memory,
+	&group_poll,	&group_epoll,  &group_shutdown,	 &group_close,	 &group_options,
+	&group_process, &group_splice, &group_seqpacket,
 };
 const size_t n_groups = ARRAY_SIZE(groups);
 
 static const char usage[] =
-	"usage: siv-matrix run [--subject siv://VM/SERVICE|unix:] [--peer HOST:PORT] [--group NAME]\n"
+	"usage: siv-matrix run [--subject siv://VM/SERVICE|unix:] [--peer HOST:PORT] [--group "
+	"NAME]\n"
 	"                      [--repeat N] [--limit SECONDS] [--verbose] [CASE-REGEX]\n"
 	"       siv-matrix serve --control PORT --subject siv:///SERVICE\n"
 	"       siv-matrix list [--differences]\n";
@@ -47,14 +48,24 @@ static void list_differences(void)
 
 	for (g = 0; g < n_groups; g++)
 		for (c = groups[g]->cases; c < groups[g]->cases + groups[g]->n; c++)
-			for (d = c->differences; d < c->differences + DIFFERENCES_MAX && d->oracle; d++)
+			for (d = c->differences; d < c->differences + DIFFERENCES_MAX && d->oracle;
+			     d++)
 				printf("%s: %s (%s)\n\t%s: %s\n\tAF_SIVSHMEM: %s\n\t%s\n",
-				       groups[g]->name, c->name, types_of(d->types ? d->types : c->types),
+				       groups[g]->name, c->name,
+				       types_of(d->types ? d->types : c->types),
 				       via_name(c->oracle), d->oracle, d->ours, d->reason);
 }
 
-enum { OPT_SUBJECT = 1, OPT_PEER, OPT_GROUP, OPT_REPEAT, OPT_LIMIT, OPT_VERBOSE, OPT_CONTROL,
-       OPT_DIFFERENCES };
+enum {
+	OPT_SUBJECT = 1,
+	OPT_PEER,
+	OPT_GROUP,
+	OPT_REPEAT,
+	OPT_LIMIT,
+	OPT_VERBOSE,
+	OPT_CONTROL,
+	OPT_DIFFERENCES
+};
 
 static const struct option long_options[] = {
 	{ "subject", required_argument, NULL, OPT_SUBJECT },

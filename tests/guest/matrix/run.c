@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Runs cases: forks the sides, here or with the server's at the peer, gathers their transcripts, and
- * prints TAP.
+ * Runs cases: forks the sides, here or with the server's at the peer, gathers their transcripts,
+ * and prints TAP.
  */
 #include <netdb.h>
 #include <netinet/in.h>
@@ -46,9 +46,17 @@ struct run {
 static void start_side(struct run *r, int which, int control, int other)
 {
 	struct side s = {
-		.test = r->test, .t = r->t[which], .via = r->via, .type = r->type,
-		.server = which == SERVER, .number = r->number, .runner = r->runner,
-		.url = r->url, .exact = r->exact, .control = control, .fd = -1,
+		.test = r->test,
+		.t = r->t[which],
+		.via = r->via,
+		.type = r->type,
+		.server = which == SERVER,
+		.number = r->number,
+		.runner = r->runner,
+		.url = r->url,
+		.exact = r->exact,
+		.control = control,
+		.fd = -1,
 	};
 
 	fflush(stdout);
@@ -94,7 +102,7 @@ static void reap(struct run *r, int which)
 		strcpy(t->text + t->len, end);
 }
 
-/* Waits for the sides that run here; @control, if any, says when the one that does not has ended. */
+/* Waits for the sides that run here; @control, if any, says when the other side has failed. */
 static void await_sides(struct run *r, int control)
 {
 	struct pollfd p[3];
@@ -135,7 +143,7 @@ static void run_here(struct run *r)
 	await_sides(r, -1);
 }
 
-/* --- the server's side elsewhere ------------------------------------------------------------------ */
+/* --- the server's side elsewhere ----------------------------------------------------------- */
 
 static int peer_connect(const char *peer)
 {
@@ -252,7 +260,10 @@ static void run_with_peer(struct run *r, const char *peer)
 static void serve_one(int fd, const struct options *o)
 {
 	struct transcript *t = transcript_new();
-	struct run r = { .via = VIA_SIV, .url = o->subject, .exact = true, .t = { NULL, t },
+	struct run r = { .via = VIA_SIV,
+			 .url = o->subject,
+			 .exact = true,
+			 .t = { NULL, t },
 			 .pidfd = { -1, -1 } };
 	struct result result;
 	struct order order;
@@ -298,15 +309,20 @@ int run_serve(const char *port, const struct options *o)
 	}
 }
 
-/* --- a test --------------------------------------------------------------------------------------- */
+/* --- a test -------------------------------------------------------------------------------- */
 
 static void run_init(struct run *r, const struct testcase *c, int type, enum via via,
 		     unsigned int number, const struct options *o)
 {
 	int i;
 
-	*r = (struct run){ .test = c, .type = type, .via = via, .runner = getpid(),
-			   .number = number, .limit = o->limit, .pidfd = { -1, -1 } };
+	*r = (struct run){ .test = c,
+			   .type = type,
+			   .via = via,
+			   .runner = getpid(),
+			   .number = number,
+			   .limit = o->limit,
+			   .pidfd = { -1, -1 } };
 	for (i = 0; i < 2; i++)
 		r->t[i] = transcript_new();
 }
@@ -385,14 +401,16 @@ int run_all(const struct options *o)
 		for (g = 0; g < n_groups; g++)
 			for (c = groups[g]->cases; c < groups[g]->cases + groups[g]->n; c++)
 				for (t = 0; t < 2; t++) {
-					if (!wanted(groups[g], c, types[t], o, &re, name, sizeof(name)))
+					if (!wanted(groups[g], c, types[t], o, &re, name,
+						    sizeof(name)))
 						continue;
 					if (counting) {
 						plan++;
 						continue;
 					}
 					start = now_ms();
-					for (i = 0, good = true; good && i < o->repeat; i++, number += 2)
+					for (i = 0, good = true; good && i < o->repeat;
+					     i++, number += 2)
 						good = test_once(c, types[t], number, o);
 					failed += !good;
 					printf("%sok %d - %s\n", good ? "" : "not ", ++n, name);

@@ -12,16 +12,16 @@
 
 struct transcript {
 	uint32_t len;
-	bool open;          /* the last line has no result yet */
-	bool failed;        /* t_fail() was called */
+	bool open; /* the last line has no result yet */
+	bool failed; /* t_fail() was called */
 	char text[TRANSCRIPT_SIZE];
 };
 
 struct options {
-	const char *subject;  /* URL, or "unix:": the oracle itself */
-	const char *peer;     /* HOST:PORT, or NULL: both sides here */
+	const char *subject; /* URL, or "unix:": the oracle itself */
+	const char *peer; /* HOST:PORT, or NULL: both sides here */
 	const char *group, *pattern;
-	int repeat, limit;    /* times; seconds for each case */
+	int repeat, limit; /* times; seconds for each case */
 	bool verbose;
 };
 

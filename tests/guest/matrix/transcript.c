@@ -14,8 +14,8 @@
 
 struct transcript *transcript_new(void)
 {
-	struct transcript *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
-				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct transcript *t =
+		mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (t == MAP_FAILED) {
 		perror("siv-matrix: mmap");
@@ -171,13 +171,20 @@ static const char *names_of(unsigned int bits, const struct name *names, size_t 
 const char *text_of_msg_flags(int flags)
 {
 	static const struct name names[] = {
-		{ MSG_OOB, "OOB" },	      { MSG_PEEK, "PEEK" },
-		{ MSG_DONTWAIT, "DONTWAIT" }, { MSG_WAITALL, "WAITALL" },
-		{ MSG_TRUNC, "TRUNC" },	      { MSG_CTRUNC, "CTRUNC" },
-		{ MSG_EOR, "EOR" },	      { MSG_NOSIGNAL, "NOSIGNAL" },
-		{ MSG_MORE, "MORE" },	      { MSG_ERRQUEUE, "ERRQUEUE" },
-		{ MSG_WAITFORONE, "WAITFORONE" }, { MSG_CMSG_CLOEXEC, "CMSG_CLOEXEC" },
-		{ MSG_DONTROUTE, "DONTROUTE" }, { MSG_CONFIRM, "CONFIRM" },
+		{ MSG_OOB, "OOB" },
+		{ MSG_PEEK, "PEEK" },
+		{ MSG_DONTWAIT, "DONTWAIT" },
+		{ MSG_WAITALL, "WAITALL" },
+		{ MSG_TRUNC, "TRUNC" },
+		{ MSG_CTRUNC, "CTRUNC" },
+		{ MSG_EOR, "EOR" },
+		{ MSG_NOSIGNAL, "NOSIGNAL" },
+		{ MSG_MORE, "MORE" },
+		{ MSG_ERRQUEUE, "ERRQUEUE" },
+		{ MSG_WAITFORONE, "WAITFORONE" },
+		{ MSG_CMSG_CLOEXEC, "CMSG_CLOEXEC" },
+		{ MSG_DONTROUTE, "DONTROUTE" },
+		{ MSG_CONFIRM, "CONFIRM" },
 	};
 
 	return names_of(flags, names, ARRAY_SIZE(names));

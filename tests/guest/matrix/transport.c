@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Addresses and connections over each transport; what differs between them besides what is compared.
+ * Addresses and connections over each transport: what differs apart from what is compared.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +13,17 @@
 
 #include "run.h"
 
-#define PORT_BASE  10000 /* below those that the kernel hands out */
-#define PORT_RANGE 20000
-#define PER_RUN    4     /* addresses of one run */
+#define PORT_BASE    10000 /* below those that the kernel hands out */
+#define PORT_RANGE   20000
+#define PER_RUN	     4 /* addresses of one run */
 #define SMALL_BUFFER 8192
 
 const char *via_name(enum via via)
 {
 	static const char *const names[] = {
-		[VIA_UNIX] = "AF_UNIX", [VIA_TCP] = "TCP", [VIA_VSOCK] = "AF_VSOCK",
+		[VIA_UNIX] = "AF_UNIX",
+		[VIA_TCP] = "TCP",
+		[VIA_VSOCK] = "AF_VSOCK",
 		[VIA_SIV] = "AF_SIVSHMEM",
 	};
 
@@ -56,7 +58,8 @@ static socklen_t siv_address(struct side *s, int n, struct sockaddr_sivshmem *ad
 		return sizeof(*addr);
 	}
 	len = strlen(addr->ssiv_service);
-	snprintf(addr->ssiv_service + len, sizeof(addr->ssiv_service) - len, "-%u-%d", s->number, n);
+	snprintf(addr->ssiv_service + len, sizeof(addr->ssiv_service) - len, "-%u-%d", s->number,
+		 n);
 	return sizeof(*addr);
 }
 

@@ -85,7 +85,7 @@ void side_run(struct side *s, int limit)
 	_exit(0);
 }
 
-/* Does a thread sleep in a system call, other than those that the C library makes on the way there? */
+/* Does a thread sleep in a system call, other than those of the C library on the way there? */
 static bool sleeps(pid_t tid)
 {
 	char path[64], text[32] = "";
@@ -132,7 +132,8 @@ static void *bg_main(void *arg)
 	return NULL;
 }
 
-static void bg_prepare(struct side *s, struct bg *b, void (*fn)(struct side *s, void *arg), void *arg)
+static void bg_prepare(struct side *s, struct bg *b, void (*fn)(struct side *s, void *arg),
+		       void *arg)
 {
 	b->side = *s;
 	b->side.t = transcript_new();
