@@ -102,8 +102,8 @@ static ssize_t sendfile_from(const struct vec *v, int fd)
 
 	if (!file)
 		file = memfd_create("file", MFD_CLOEXEC);
-	if (file < 0 || ftruncate(file, 0) || pwrite(file, v->iov[0].iov_base, v->len, 0) !=
-							(ssize_t)v->len)
+	if (file < 0 || ftruncate(file, 0) ||
+	    pwrite(file, v->iov[0].iov_base, v->len, 0) != (ssize_t)v->len)
 		die("memfd: %s", strerror(errno));
 	return sendfile(fd, file, &at, v->len);
 }
@@ -122,7 +122,8 @@ static ssize_t send_once(enum send_via via, int fd, struct vec *v, int flags)
 	case SENDFILE:
 		return sendfile_from(v, fd);
 	case SPLICE:
-		return splice_from(v, fd, SPLICE_F_NONBLOCK | (flags & MSG_MORE ? SPLICE_F_MORE : 0));
+		return splice_from(v, fd,
+				   SPLICE_F_NONBLOCK | (flags & MSG_MORE ? SPLICE_F_MORE : 0));
 	default:
 		return sendmsg(fd, &msg, flags);
 	}
@@ -175,7 +176,8 @@ static void send_many(struct conn *c, int e, int fd, struct rng *r, int flags)
 			did_send(c, e, v[i].len, -1, err, 0);
 			pipe_due = err == EPIPE;
 		} else if (!want.err[0]) {
-			wrong(c, "ended after %d messages, and nothing is wrong with the next", ret);
+			wrong(c, "ended after %d messages, and nothing is wrong with the next",
+			      ret);
 		} else {
 			/* which of the reasons is not told */
 			note_more(c, ", then stopped");
@@ -240,7 +242,7 @@ void call_send(struct conn *c, int e, struct rng *r)
 	if (via < SENDFILE)
 		/* records come without, on AF_UNIX too */
 		sigpipe_check(c, ret < 0 && err == EPIPE && !(flags & MSG_NOSIGNAL) &&
-				      c->type == SOCK_STREAM);
+					 c->type == SOCK_STREAM);
 }
 
 /* --- receiving --- */
@@ -282,7 +284,8 @@ static void msg_flags_check(struct conn *c, int e, const struct msghdr *msg, siz
 	record = record_at(w, 0);
 	trunc = record->len > len;
 	if (trunc != !!(msg->msg_flags & MSG_TRUNC))
-		wrong(c, "msg_flags %#x, a record of %u in %zu bytes", msg->msg_flags, record->len, len);
+		wrong(c, "msg_flags %#x, a record of %u in %zu bytes", msg->msg_flags, record->len,
+		      len);
 	if (w->ring && !trunc && record->eor >= 0 && record->eor != !!(msg->msg_flags & MSG_EOR))
 		wrong(c, "msg_flags %#x, the record was sent %s MSG_EOR", msg->msg_flags,
 		      record->eor ? "with" : "without");
@@ -385,7 +388,8 @@ void call_recv(struct conn *c, int e, struct rng *r)
 	}
 	if (via == SPLICE_OUT)
 		len = len ?: 1;
-	vec_make(&v, r, len, via == READV || via == RECVMSG, via != SPLICE_OUT && rng_percent(r, 8));
+	vec_make(&v, r, len, via == READV || via == RECVMSG,
+		 via != SPLICE_OUT && rng_percent(r, 8));
 	vec_blank(&v);
 	if (rng_percent(r, 20))
 		vec_drop_pages();

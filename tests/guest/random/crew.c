@@ -14,7 +14,7 @@
 #include "storm.h"
 
 #define STALL_MS    20000
-#define LOOK_MS     500
+#define LOOK_MS	    500
 #define PROGRESS_MS 10000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -67,8 +67,8 @@ void crew_leave(struct worker *w)
 void deed(struct worker *w, const char *call, long arg, int flags)
 {
 	w->at = (w->at + 1) % DEEDS;
-	w->deeds[w->at] = (struct deed){ .call = call, .arg = arg, .flags = flags,
-					 .start_ms = now_ms() };
+	w->deeds[w->at] =
+		(struct deed){ .call = call, .arg = arg, .flags = flags, .start_ms = now_ms() };
 }
 
 void deed_over(struct worker *w, ssize_t ret, int err)
@@ -130,7 +130,8 @@ void storm_wrong(struct side *side, const char *format, ...)
 	va_list args;
 
 	pthread_mutex_lock(&lock); /* for ever: the first is the one that is told */
-	fprintf(stderr, "WRONG, connection %llu, end %d: ", (unsigned long long)side->number, side->e);
+	fprintf(stderr, "WRONG, connection %llu, end %d: ", (unsigned long long)side->number,
+		side->e);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -151,7 +152,8 @@ static void look(void)
 			s->seen = moved;
 			s->seen_ms = now;
 		} else if (now - s->seen_ms > STALL_MS * opt.slow) {
-			fprintf(stderr, "WRONG, connection %llu, end %d: nothing has moved for %llu ms\n",
+			fprintf(stderr,
+				"WRONG, connection %llu, end %d: nothing has moved for %llu ms\n",
 				(unsigned long long)s->number, s->e,
 				(unsigned long long)(now - s->seen_ms));
 			report(s);

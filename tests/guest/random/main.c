@@ -21,7 +21,10 @@
 #include "random.h"
 
 struct options opt = {
-	.seconds = 20, .sockets = 8, .stream = true, .slow = 1,
+	.seconds = 20,
+	.sockets = 8,
+	.stream = true,
+	.slow = 1,
 };
 
 uint64_t now_ms(void)
@@ -44,9 +47,11 @@ void print_replay(FILE *to, uint64_t ops)
 	snprintf(limit, sizeof(limit), ops ? "--ops %llu" : "--seconds %llu",
 		 (unsigned long long)(ops ?: opt.seconds));
 	fprintf(to, "siv-random %s%s%s --path %s --type %s --sockets %u --slow %g --seed %llu %s\n",
-	       opt.mode, opt.url ? " --to " : "", opt.url ?: "", opt.siv ? "siv" : "unix",
-	       !opt.seqpacket ? "stream" : opt.stream ? "both" : "seqpacket", opt.sockets, opt.slow,
-	       (unsigned long long)opt.seed, limit);
+		opt.mode, opt.url ? " --to " : "", opt.url ?: "", opt.siv ? "siv" : "unix",
+		!opt.seqpacket ? "stream" :
+		opt.stream     ? "both" :
+				 "seqpacket",
+		opt.sockets, opt.slow, (unsigned long long)opt.seed, limit);
 }
 
 void die(const char *format, ...)
@@ -159,8 +164,13 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse, "model | storm | serve URL",
-					  "Drives sockets with random calls.", NULL, NULL, NULL };
+	static const struct argp argp = { options,
+					  parse,
+					  "model | storm | serve URL",
+					  "Drives sockets with random calls.",
+					  NULL,
+					  NULL,
+					  NULL };
 	size_t i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

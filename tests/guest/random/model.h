@@ -16,7 +16,7 @@
 #include "random.h"
 
 #define DUPS_MAX    3
-#define HISTORY     30
+#define HISTORY	    30
 #define RECORD_HEAD 8u /* in a ring, and data is padded to as much */
 
 struct record {
@@ -28,20 +28,20 @@ struct record {
 /* One direction. */
 struct way {
 	uint64_t key;
-	uint64_t wpos, rpos;   /* bytes ever written and read */
+	uint64_t wpos, rpos; /* bytes ever written and read */
 	struct record *records; /* a ring of `room` */
 	unsigned int first, count, room;
-	uint64_t ring, used;   /* bytes of the ring and in it; ring 0: AF_UNIX */
-	uint64_t refused;      /* room that the last refused record needs */
+	uint64_t ring, used; /* bytes of the ring and in it; ring 0: AF_UNIX */
+	uint64_t refused; /* room that the last refused record needs */
 	bool shut_wr, shut_rd;
 };
 
 struct end {
 	int fd[DUPS_MAX];
 	unsigned int fds; /* 0: closed */
-	bool reset;       /* ECONNRESET is to be told, once */
+	bool reset; /* ECONNRESET is to be told, once */
 	int lowat;
-	int peek_off;     /* SO_PEEK_OFF, -1: off */
+	int peek_off; /* SO_PEEK_OFF, -1: off */
 	/* edge-triggered epoll: a call ran dry, and since then there was news */
 	bool in_dry, in_due, out_dry, out_due;
 };
@@ -60,8 +60,7 @@ extern atomic_uint_fast64_t op_number;
 /* steps.c: what comes next goes into the connection's history, and what is wrong ends the program. */
 void note(struct conn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void note_more(struct conn *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void wrong(struct conn *c, const char *format, ...)
-	__attribute__((noreturn, format(printf, 2, 3)));
+void wrong(struct conn *c, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 
 /* --- vec.c: pieces of memory, empty, odd, absent and forbidden ones --- */
 #define PIECES_MAX 8
@@ -85,14 +84,14 @@ size_t vec_differs(const struct vec *v, uint64_t key, uint64_t pos, size_t n, bo
 /* --- model.c --- */
 struct want {
 	ssize_t min, max; /* of what is returned; max < 0: it fails */
-	int err[3];       /* or one of these */
+	int err[3]; /* or one of these */
 };
 bool want_met(const struct want *w, ssize_t ret, int err);
 void want_text(const struct want *w, char *text, size_t size);
 
 bool send_shut(const struct conn *c, int e);
 bool recv_shut(const struct conn *c, int e);
-uint64_t unread(const struct way *w);  /* bytes of a stream */
+uint64_t unread(const struct way *w); /* bytes of a stream */
 uint64_t peek_skip(const struct conn *c, int e, int flags); /* bytes that a recv passes over */
 bool anything_unread(const struct conn *c, const struct way *w);
 const struct record *record_at(const struct way *w, unsigned int i);

@@ -7,7 +7,7 @@
 #include "storm.h"
 
 #define VOLUME_MAX (2u << 20) /* bytes of one writer */
-#define CALLS_MAX  2000u      /* of one writer, about */
+#define CALLS_MAX  2000u /* of one writer, about */
 
 static void plan_way(struct plan_way *way, struct rng *r, int type, bool crowd)
 {
@@ -20,7 +20,7 @@ static void plan_way(struct plan_way *way, struct rng *r, int type, bool crowd)
 		size_t max = (size_t)1 << (4 + rng_below(r, 13));
 
 		way->writer[i].max = max;
-		way->writer[i].volume = rng_size(r, type == SOCK_SEQPACKET ? RECORDS_MAX :
+		way->writer[i].volume = rng_size(r, type == SOCK_SEQPACKET	 ? RECORDS_MAX :
 						    max * CALLS_MAX < VOLUME_MAX ? max * CALLS_MAX :
 										   VOLUME_MAX);
 	}
@@ -75,7 +75,8 @@ void plan_show(FILE *to, const struct plan *p)
 		fprintf(to, "  %d->%d: %u readers%s, writers:", e, !e, p->way[e].readers,
 			p->way[e].fork ? ", a child first" : "");
 		for (i = 0; i < p->way[e].writers; i++)
-			fprintf(to, " %llu in up to %zu", (unsigned long long)p->way[e].writer[i].volume,
+			fprintf(to, " %llu in up to %zu",
+				(unsigned long long)p->way[e].writer[i].volume,
 				p->way[e].writer[i].max);
 		fputc('\n', to);
 	}
@@ -83,7 +84,9 @@ void plan_show(FILE *to, const struct plan *p)
 	if (p->cut)
 		fprintf(to, " (how %d) by end %d after %llu bytes", p->cut_how, p->cut_end,
 			(unsigned long long)p->cut_after);
-	fprintf(to, "; signals %d, time-out %u ms, %u%% nonblocking, %u peekers, %u pollers, "
-		"buffers %u and %u\n", p->signals, p->timeout_ms, p->nonblock, p->peekers, p->pollers,
-		p->wish.tx, p->wish.rx);
+	fprintf(to,
+		"; signals %d, time-out %u ms, %u%% nonblocking, %u peekers, %u pollers, "
+		"buffers %u and %u\n",
+		p->signals, p->timeout_ms, p->nonblock, p->peekers, p->pollers, p->wish.tx,
+		p->wish.rx);
 }

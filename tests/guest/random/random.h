@@ -16,13 +16,13 @@
 
 /* --- options (main.c) --- */
 struct options {
-	const char *mode;       /* model, storm or serve */
-	const char *url;        /* serve: where; storm: to whom, NULL for this process itself */
-	uint64_t seed, ops;     /* ops 0: as many as the time allows */
+	const char *mode; /* model, storm or serve */
+	const char *url; /* serve: where; storm: to whom, NULL for this process itself */
+	uint64_t seed, ops; /* ops 0: as many as the time allows */
 	unsigned int seconds, sockets;
 	bool stream, seqpacket; /* --type */
-	bool siv;               /* --path */
-	double slow;            /* stretches every bound on a wait */
+	bool siv; /* --path */
+	double slow; /* stretches every bound on a wait */
 };
 extern struct options opt;
 
@@ -49,7 +49,6 @@ void pattern_fill(uint64_t key, uint64_t pos, void *buf, size_t len);
 size_t pattern_differs(uint64_t key, uint64_t pos, const void *buf, size_t len);
 
 /* --- connections (where.c) --- */
-#define RING_SIZES 2
 struct ring_wish { /* 0: what is usual */
 	unsigned int tx, rx;
 	bool by_bufs; /* by SO_SNDBUF and SO_RCVBUF */

@@ -18,9 +18,9 @@
 
 #include "model.h"
 
-#define PHASE_CALLS     64    /* for so long more is sent than read, or less */
-#define PROGRESS_MS     10000
-#define STALL_MS        20000
+#define PHASE_CALLS 64 /* for so long more is sent than read, or less */
+#define PROGRESS_MS 10000
+#define STALL_MS    20000
 
 atomic_uint_fast64_t op_number;
 
@@ -62,8 +62,8 @@ static void show(const struct conn *c, int e)
 {
 	const struct way *w = &c->way[e];
 
-	fprintf(stderr, "  %d->%d: wrote %llu, read %llu, records %u, ring %llu of %llu, %s%s\n", e, !e,
-		(unsigned long long)w->wpos, (unsigned long long)w->rpos, w->count,
+	fprintf(stderr, "  %d->%d: wrote %llu, read %llu, records %u, ring %llu of %llu, %s%s\n", e,
+		!e, (unsigned long long)w->wpos, (unsigned long long)w->rpos, w->count,
 		(unsigned long long)w->used, (unsigned long long)w->ring,
 		w->shut_wr ? "shut for writing " : "", w->shut_rd ? "shut for reading" : "");
 	fprintf(stderr, "  end %d: %u descriptors, %sSO_RCVLOWAT %d\n", e, c->end[e].fds,
@@ -75,9 +75,9 @@ void wrong(struct conn *c, const char *format, ...)
 	va_list args;
 	int i;
 
-	fprintf(stderr, "WRONG at call %llu, connection %u.%u (%s, %s): ",
-		(unsigned long long)op_number, c->index, c->generation, type_name(c->type),
-		opt.siv ? "siv" : "unix");
+	fprintf(stderr,
+		"WRONG at call %llu, connection %u.%u (%s, %s): ", (unsigned long long)op_number,
+		c->index, c->generation, type_name(c->type), opt.siv ? "siv" : "unix");
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -135,8 +135,9 @@ static void conn_open(struct conn *c, struct rng *r)
 	for (e = 0; e < 2; e++) {
 		free(c->way[e].records);
 		c->way[e] = (struct way){ .key = rng_next(r), .ring = where_ring(c->end[e].fd[0]) };
-		c->end[e] = (struct end){ .fd = { c->end[e].fd[0] }, .fds = 1, .lowat = 1,
-					   .peek_off = -1 };
+		c->end[e] = (struct end){
+			.fd = { c->end[e].fd[0] }, .fds = 1, .lowat = 1, .peek_off = -1
+		};
 		nonblock(c->end[e].fd[0]);
 	}
 	if (where_ring(c->end[0].fd[0]) != c->way[0].ring)
@@ -209,8 +210,7 @@ static void ask_outq(struct conn *c, int e, struct rng *r)
 	if (!anything_unread(c, w) && n)
 		wrong(c, "SIOCOUTQ says %d with everything read", n);
 	if (c->type == SOCK_STREAM && w->ring && (uint64_t)n != unread(w))
-		wrong(c, "SIOCOUTQ says %d, the model says %llu", n,
-		      (unsigned long long)unread(w));
+		wrong(c, "SIOCOUTQ says %d, the model says %llu", n, (unsigned long long)unread(w));
 }
 
 static void ask_error(struct conn *c, int e, struct rng *r)
@@ -344,7 +344,7 @@ int run_model(void)
 	for (i = 0; i < opt.sockets; i++) {
 		conns[i].index = i;
 		conns[i].type = !opt.seqpacket || (opt.stream && i % 2) ? SOCK_STREAM :
-									 SOCK_SEQPACKET;
+									  SOCK_SEQPACKET;
 	}
 	vec_init();
 	watch_init();

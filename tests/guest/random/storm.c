@@ -32,7 +32,8 @@ static void start_thread(void *(*run)(void *), void *arg, pthread_t *thread)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	pthread_attr_setdetachstate(&attr, thread ? PTHREAD_CREATE_JOINABLE : PTHREAD_CREATE_DETACHED);
+	pthread_attr_setdetachstate(&attr,
+				    thread ? PTHREAD_CREATE_JOINABLE : PTHREAD_CREATE_DETACHED);
 	err = pthread_create(thread ?: &(pthread_t){ 0 }, &attr, run, arg);
 	if (err)
 		die("thread: %s", strerror(err));
@@ -87,8 +88,9 @@ static void expect_bytes(struct side *s, bool whole)
 		}
 	for (i = 0; i < 256; i++)
 		if (whole ? s->count[i] != should[i] : s->count[i] > should[i])
-			storm_wrong(s, "byte value %u was received %llu times and sent %llu times", i,
-				    (unsigned long long)s->count[i], (unsigned long long)should[i]);
+			storm_wrong(s, "byte value %u was received %llu times and sent %llu times",
+				    i, (unsigned long long)s->count[i],
+				    (unsigned long long)should[i]);
 }
 
 static void expect_records(struct side *s, bool whole)
@@ -228,7 +230,8 @@ static void *serve_run(void *arg)
 
 static void *accept_run(void *arg)
 {
-	int type = (long)arg, listener = where_listen(type, strcmp(opt.mode, "serve") ? NULL : opt.url);
+	int type = (long)arg,
+	    listener = where_listen(type, strcmp(opt.mode, "serve") ? NULL : opt.url);
 
 	serving--; /* the place that was kept for this thread until it listens */
 	for (;;) {

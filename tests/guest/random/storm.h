@@ -24,7 +24,7 @@
 enum cut {
 	CUT_NONE,
 	CUT_SHUTDOWN, /* one side shuts down, while everybody is at it */
-	CUT_CLOSE,    /* one side stops, and closes with data unread */
+	CUT_CLOSE, /* one side stops, and closes with data unread */
 };
 
 struct plan_way {
@@ -32,7 +32,7 @@ struct plan_way {
 	unsigned int writers, readers; /* no writers: nothing is sent this way */
 	struct {
 		uint64_t volume; /* bytes, or records */
-		size_t max;      /* bytes of one call at most */
+		size_t max; /* bytes of one call at most */
 	} writer[CROWD_MAX];
 	bool fork; /* a child writes the first half */
 };
@@ -41,10 +41,10 @@ struct plan {
 	struct plan_way way[2]; /* way[e] goes from end e to the other; the client is end 0 */
 	enum cut cut;
 	int cut_end, cut_how;
-	uint64_t cut_after;    /* bytes that the cutting end has read */
+	uint64_t cut_after; /* bytes that the cutting end has read */
 	bool signals;
 	unsigned int timeout_ms; /* SO_RCVTIMEO and SO_SNDTIMEO, 0: none */
-	unsigned int nonblock;   /* percent of calls with MSG_DONTWAIT */
+	unsigned int nonblock; /* percent of calls with MSG_DONTWAIT */
 	unsigned int peekers, pollers;
 	struct ring_wish wish;
 };
@@ -59,7 +59,8 @@ struct side {
 	atomic_uint_fast64_t sent, received; /* bytes; also what the watchdog looks at */
 	atomic_uint_fast64_t asked; /* bytes that recv() calls may have taken by now */
 	atomic_uint writing, reading;
-	atomic_bool stop, broken, read_to_end; /* stop: CUT_CLOSE; broken: an end that the cut explains */
+	atomic_bool stop, broken,
+		read_to_end; /* stop: CUT_CLOSE; broken: an end that the cut explains */
 	pthread_mutex_t lock;
 	uint64_t count[256]; /* of each byte value that was read; under lock */
 	uint8_t *records[CROWD_MAX]; /* by writer: seen; under lock */
@@ -92,7 +93,7 @@ struct worker {
 };
 void crew_start(void);
 void crew_side(struct side *side, bool add);
-void crew_join(struct worker *w);  /* from the worker's own thread */
+void crew_join(struct worker *w); /* from the worker's own thread */
 void crew_leave(struct worker *w);
 /* The watchdog and the shooter; returns when @done says so. */
 void crew_watch(bool (*done)(void));

@@ -11,7 +11,7 @@
 
 #include "model.h"
 
-#define AREA (512u << 10)
+#define AREA  (512u << 10)
 #define BLANK 0xa5
 
 static uint8_t *area; /* AREA bytes, and a page that nobody may touch */
@@ -25,8 +25,8 @@ void vec_init(void)
 		die("memfd: %s", strerror(errno));
 	area = mmap(NULL, AREA + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	/* shared: pages that are dropped come back as they were */
-	if (area == MAP_FAILED || mmap(area, AREA, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-				       0) == MAP_FAILED)
+	if (area == MAP_FAILED ||
+	    mmap(area, AREA, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		die("mmap: %s", strerror(errno));
 	close(fd);
 }

@@ -11,7 +11,7 @@
 
 #include "model.h"
 
-#define WAIT_MS  3000 /* longest that a report may take */
+#define WAIT_MS	 3000 /* longest that a report may take */
 #define ENDS_MAX 128
 
 static int level_set, edge_set;
@@ -49,8 +49,8 @@ static const char *bits_text(short bits, char *text, size_t size)
 	static const struct {
 		short bit;
 		const char *name;
-	} names[] = { { POLLIN, "IN" },	    { POLLOUT, "OUT" }, { POLLRDHUP, "RDHUP" },
-		      { POLLHUP, "HUP" },   { POLLERR, "ERR" }, { POLLPRI, "PRI" } };
+	} names[] = { { POLLIN, "IN" },	  { POLLOUT, "OUT" }, { POLLRDHUP, "RDHUP" },
+		      { POLLHUP, "HUP" }, { POLLERR, "ERR" }, { POLLPRI, "PRI" } };
 	size_t i, at = 0;
 
 	snprintf(text, size, "0");

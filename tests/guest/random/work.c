@@ -16,9 +16,9 @@
 
 #include "storm.h"
 
-#define PIECES       3
-#define PEEK_MAX     4096
-#define PEEK_BREAKS  3 /* pieces that a peek may have been taken in */
+#define PIECES	    3
+#define PEEK_MAX    4096
+#define PEEK_BREAKS 3 /* pieces that a peek may have been taken in */
 
 /* Who watches shall not keep those who work from working. */
 static void breathe(struct worker *w)
@@ -162,7 +162,6 @@ static bool send_whole(struct worker *w, int set, uint8_t *buf, size_t len)
 			storm_wrong(s, "a send of %zu bytes sent %zd", len, n);
 		s->sent += n;
 		maybe_cut(w);
-		/* a record has been sent, and so have the rest of these bytes if there is no end to wait for */
 		if (stopped(s))
 			return false;
 	}
@@ -182,7 +181,7 @@ static void child_writes(struct side *s, uint64_t key, uint64_t to, uint8_t *buf
 	for (pos = 0; pos < to; pos += len) {
 		len = to - pos < 5000 ? to - pos : 5000;
 		pattern_fill(key, pos, buf, len);
-		for (off = 0; off < len; off += n > 0 ? n : 0) {
+		for (off = 0; off<len; off += n> 0 ? n : 0) {
 			n = send(0, buf + off, len - off, 0);
 			if (n < 0 && errno != EINTR && errno != EAGAIN)
 				_exit(errno == EPIPE || errno == ECONNRESET ? 3 : 4);
@@ -341,8 +340,10 @@ static void take_record(struct worker *w, const uint8_t *buf, size_t n, int64_t 
 	memcpy(&head, buf, sizeof(head));
 	if (head.magic != STORM_RECORD_MAGIC || head.writer >= way->writers || head.len != n ||
 	    head.seq >= way->writer[head.writer].volume)
-		storm_wrong(s, "no record that was sent: magic %#x, writer %u, number %u, length %u, "
-			    "received %zu", head.magic, head.writer, head.seq, head.len, n);
+		storm_wrong(s,
+			    "no record that was sent: magic %#x, writer %u, number %u, length %u, "
+			    "received %zu",
+			    head.magic, head.writer, head.seq, head.len, n);
 	bad = pattern_differs(way->key + head.writer, record_place(head.seq), buf + sizeof(head),
 			      n - sizeof(head));
 	if (bad < n - sizeof(head))
@@ -404,7 +405,8 @@ static void read_all(struct worker *w, int set, uint8_t *buf)
 			bad = pattern_differs(way->key, pos, buf, n);
 			if (bad < (size_t)n)
 				storm_wrong(s, "byte %llu is wrong, in a recv of %zd at %llu",
-					    (unsigned long long)(pos + bad), n, (unsigned long long)pos);
+					    (unsigned long long)(pos + bad), n,
+					    (unsigned long long)pos);
 			pos += n;
 		} else {
 			for (i = 0; i < (size_t)n; i++)
@@ -438,7 +440,8 @@ void *work_read(void *arg)
 }
 
 /* The longest piece of @buf that is in the stream somewhere from *@from to @to; *@from is after it. */
-static size_t found_in_stream(uint64_t key, uint64_t *from, uint64_t to, const uint8_t *buf, size_t len)
+static size_t found_in_stream(uint64_t key, uint64_t *from, uint64_t to, const uint8_t *buf,
+			      size_t len)
 {
 	size_t best = 0, here;
 	uint64_t pos, after = *from;
@@ -458,7 +461,8 @@ static size_t found_in_stream(uint64_t key, uint64_t *from, uint64_t to, const u
  * What was peeked is somewhere between what the reader had taken before and what it can have taken
  * since; and in few pieces, since a peek is one look for each time that it takes the lock.
  */
-static void check_peeked(struct worker *w, const uint8_t *buf, size_t len, uint64_t from, uint64_t to)
+static void check_peeked(struct worker *w, const uint8_t *buf, size_t len, uint64_t from,
+			 uint64_t to)
 {
 	uint64_t key = w->side->plan.way[!w->side->e].key;
 	size_t n, done;
@@ -467,8 +471,10 @@ static void check_peeked(struct worker *w, const uint8_t *buf, size_t len, uint6
 	for (breaks = done = 0; done < len; done += n, breaks++) {
 		n = found_in_stream(key, &from, to + len, buf + done, len - done);
 		if (!n || breaks > PEEK_BREAKS)
-			storm_wrong(w->side, "%zu bytes peeked, and from %zu on they are not in the "
-				    "stream before %llu", len, done, (unsigned long long)(to + len));
+			storm_wrong(w->side,
+				    "%zu bytes peeked, and from %zu on they are not in the "
+				    "stream before %llu",
+				    len, done, (unsigned long long)(to + len));
 	}
 }
 
