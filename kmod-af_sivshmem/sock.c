@@ -178,6 +178,8 @@ static void siv_sock_graft(struct sock *sk, struct siv_chan *chan)
 	sk->sk_state = TCP_ESTABLISHED;
 	siv_chan_set_sock(chan, sk);
 	smp_store_release(&ss->chan, chan); /* pairs with siv_sock_chan() */
+	/* O_ASYNC is set without our being told: the first byte is always announced */
+	siv_chan_arm_data(chan, 1);
 	/* what happened before events could find the socket */
 	if (siv_chan_peer_state(chan) & SIV_STATE_ABORTED || READ_ONCE(chan->dead))
 		siv_sock_aborted(sk);
@@ -426,8 +428,6 @@ static int siv_accept(struct socket *sock, struct socket *newsock, SIV_ACCEPT_AR
 	if (err)
 		goto put;
 	siv_agent_vm(siv_sk(newsk)->local.ssiv_vm);
-	newsk->sk_rcvtimeo = READ_ONCE(sk->sk_rcvtimeo);
-	newsk->sk_sndtimeo = READ_ONCE(sk->sk_sndtimeo);
 	lock_sock(newsk);
 	sock_graft(newsk, newsock);
 	siv_sock_graft(newsk, chan);

@@ -132,11 +132,12 @@ void siv_send_arm(struct sock *sk, struct siv_chan *chan)
 /*
  * Who watches the socket is told of data that came after what was seen here. Edge-triggered epoll
  * is not polled again, so the wake word is armed for the next byte while anybody is in the wait
- * queue, and what came in between wakes here.
+ * queue or wants SIGIO, and what came in between wakes here.
  */
 void siv_recv_arm(struct sock *sk, struct siv_chan *chan)
 {
-	if (wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait) &&
+	if ((sock_flag(sk, SOCK_FASYNC) ||
+	     wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait)) &&
 	    siv_chan_arm_data(chan, READ_ONCE(chan->rx_seen) + 1))
 		siv_chan_wake_sock(chan);
 }
@@ -371,8 +372,11 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 	struct siv_chan *chan;
 	struct siv_chan_poll p;
 	__poll_t mask = 0;
+	bool watched;
 	u8 shut;
 
+	/* before it adds the caller: who asks now is told now */
+	watched = wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait);
 	sock_poll_wait(file, sock, wait);
 	chan = siv_sock_chan(sk);
 	if (!chan) {
@@ -387,7 +391,8 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 			mask |= EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 		return mask;
 	}
-	siv_chan_poll(chan, sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1, &p);
+	siv_chan_poll(chan, sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1, watched,
+		      &p);
 	shut = READ_ONCE(sk->sk_shutdown);
 	if (p.dead)
 		shut = SHUTDOWN_MASK;

@@ -149,6 +149,11 @@ int siv_alias_inherit(struct siv_sock *child, const struct siv_sock *listener)
 		if (!child->alias)
 			return -ENOMEM;
 		child->alias->peer.len = 0; /* each has its own, by its VM */
+		if (alias_family(&listener->alias->self) != AF_UNIX) {
+			/* as TCP has it, and AF_UNIX has not */
+			child->sk.sk_rcvtimeo = READ_ONCE(listener->sk.sk_rcvtimeo);
+			child->sk.sk_sndtimeo = READ_ONCE(listener->sk.sk_sndtimeo);
+		}
 	}
 	if (listener->alias_peers) {
 		child->alias_peers = kmemdup(listener->alias_peers, sizeof(*child->alias_peers),

@@ -51,7 +51,7 @@ unlock:
 	return err && err != -EPIPE ? siv_io_failed(chan, err) : err;
 }
 
-/* As AF_UNIX has it: a destination is ignored, and EPIPE comes without SIGPIPE. */
+/* As AF_UNIX has it: an error of the socket is told first, and EPIPE comes without SIGPIPE. */
 int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
@@ -60,9 +60,11 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	struct siv_step step;
 	int err;
 
-	if (!chan)
-		return sock_error(sk) ?: -ENOTCONN;
-	err = siv_send_check(msg);
+	if (chan && siv_chan_peer_state(chan) & SIV_STATE_ABORTED)
+		siv_sock_aborted(sk);
+	err = sock_error(sk);
+	if (!err)
+		err = chan ? siv_send_check(msg) : -ENOTCONN;
 	if (err)
 		return err;
 	if (len > chan->tx_size - SIV_RECORD_HEADER)
