@@ -181,7 +181,7 @@ static void send_many(struct conn *c, int e, int fd, struct rng *r, int flags)
 		} else {
 			/* which of the reasons is not told */
 			note_more(c, ", then stopped");
-			did_send(c, e, v[i].len, -1, want.err[0] == EPIPE ? EPIPE : EAGAIN, 0);
+			did_send(c, e, v[i].len, -1, want.err[0], 0);
 			pipe_due = want.err[0] == EPIPE;
 		}
 	}
