@@ -424,7 +424,7 @@ bool siv_chan_arm_space(struct siv_chan *chan, u64 want)
  * What a poll sees, without the mutexes: the positions may move meanwhile, so nothing is concluded
  * from one that seems impossible; it counts as ready and the call that follows finds out.
  */
-void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool watched, struct siv_chan_poll *out)
+void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool edge, struct siv_chan_poll *out)
 {
 	u64 data = READ_ONCE(chan->rx_pos) + min(lowat, chan->rx_size);
 	u64 space = READ_ONCE(chan->tx_pos) + siv_chan_space_low(chan) - chan->tx_size;
@@ -433,11 +433,10 @@ void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool watched, struct siv_ch
 	spin_lock_irqsave(&chan->wake_lock, flags);
 	out->readable = chan_arm(chan, &chan->wake_data, &chan->own->wake_data,
 				 &chan->theirs->tx_pos, data);
-	/* edge-triggered epoll is told of each byte that follows, also while others are unread */
-	if (out->readable && watched && !chan->dead &&
+	if (edge && out->readable && !chan->dead &&
 	    chan_arm(chan, &chan->wake_data, &chan->own->wake_data, &chan->theirs->tx_pos,
 		     virt_load_acquire(&chan->theirs->tx_pos) + 1))
-		chan_wake(chan);
+		chan_wake(chan); /* more came meanwhile: that is the edge */
 	out->writable = chan_arm(chan, &chan->wake_space, &chan->own->wake_space,
 				 &chan->theirs->rx_pos, space);
 	/* after arming: a bit that comes later comes with a notification */

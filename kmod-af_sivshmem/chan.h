@@ -118,12 +118,15 @@ bool siv_chan_space_there(struct siv_chan *chan, u64 want);
 bool siv_chan_arm_data(struct siv_chan *chan, u64 want);
 bool siv_chan_arm_space(struct siv_chan *chan, u64 want);
 
-/* What poll() wants to know; arms what is not there, and what follows if the socket is @watched. */
+/*
+ * What poll() wants to know; arms what is not there. With @edge also data beyond what is there: who
+ * watches edges is told of what comes, read or not.
+ */
 struct siv_chan_poll {
 	bool readable, writable, dead;
 	u32 peer_state;
 };
-void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool watched, struct siv_chan_poll *out);
+void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool edge, struct siv_chan_poll *out);
 u32 siv_chan_peer_state(struct siv_chan *chan);
 
 /*

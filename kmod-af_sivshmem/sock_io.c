@@ -372,11 +372,8 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 	struct siv_chan *chan;
 	struct siv_chan_poll p;
 	__poll_t mask = 0;
-	bool watched;
 	u8 shut;
 
-	/* before it adds the caller: who asks now is told now */
-	watched = wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait);
 	sock_poll_wait(file, sock, wait);
 	chan = siv_sock_chan(sk);
 	if (!chan) {
@@ -391,8 +388,8 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 			mask |= EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 		return mask;
 	}
-	siv_chan_poll(chan, sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1, watched,
-		      &p);
+	siv_chan_poll(chan, sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1,
+		      poll_requested_events(wait) & EPOLLET, &p);
 	shut = READ_ONCE(sk->sk_shutdown);
 	if (p.dead)
 		shut = SHUTDOWN_MASK;
