@@ -248,6 +248,7 @@ void siv_chan_event(struct siv_chan *chan)
 	unsigned long flags;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
+	chan->wake_data.due = chan->wake_space.due = false; /* who waits is woken here */
 	if (chan_read_state(chan) & SIV_STATE_ABORTED && chan->sk)
 		siv_sock_aborted(chan->sk);
 	chan_wake(chan);
@@ -354,10 +355,15 @@ void siv_chan_shut(struct siv_chan *chan, u32 bits)
  * are woken with the others and arm again. Two rounds at most: the second finds the word as the
  * first left it, or the position at @want.
  *
+ * A word that the position has passed may still be needed: the peer publishes before it looks at the
+ * word, and if it finds the new one there it tells nobody. So whoever overwrites such a word before a
+ * notification has come (@due) wakes those who waited for it.
+ *
  * True: do not sleep. What the peer claims is not checked here, only in siv_chan_readable() and
  * siv_chan_writable(), where whoever does not sleep looks next.
  */
-static bool chan_arm(struct siv_chan *chan, u64 *word, u64 *shared, const u64 *theirs, u64 want)
+static bool chan_arm(struct siv_chan *chan, struct siv_wake *wake, u64 *shared, const u64 *theirs,
+		     u64 want)
 {
 	u64 pos;
 
@@ -368,12 +374,28 @@ static bool chan_arm(struct siv_chan *chan, u64 *word, u64 *shared, const u64 *t
 		pos = virt_load_acquire(theirs); /* P */
 		if (siv_ring_reached(pos, want))
 			return true;
-		if (siv_ring_armed(*word, pos, want))
-			return false;
-		*word = want;
+		if (siv_ring_armed(wake->word, pos, want))
+			break;
+		if (wake->due && siv_ring_reached(pos, wake->word))
+			chan_wake(chan);
+		wake->word = want;
+		wake->due = true;
 		WRITE_ONCE(*shared, want);
 		virt_mb(); /* A, pairs with B in siv_chan_publish_tx() and _rx() of the peer */
 	}
+	wake->due = true;
+	return false;
+}
+
+static bool chan_arm_data(struct siv_chan *chan, u64 want)
+{
+	return chan_arm(chan, &chan->wake_data, &chan->own->wake_data, &chan->theirs->tx_pos, want);
+}
+
+static bool chan_arm_space(struct siv_chan *chan, u64 want)
+{
+	return chan_arm(chan, &chan->wake_space, &chan->own->wake_space, &chan->theirs->rx_pos,
+			want);
 }
 
 static bool chan_there(struct siv_chan *chan, const u64 *theirs, u64 want)
@@ -403,7 +425,7 @@ bool siv_chan_arm_data(struct siv_chan *chan, u64 want)
 	bool there;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
-	there = chan_arm(chan, &chan->wake_data, &chan->own->wake_data, &chan->theirs->tx_pos, want);
+	there = chan_arm_data(chan, want);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	return there;
 }
@@ -414,8 +436,7 @@ bool siv_chan_arm_space(struct siv_chan *chan, u64 want)
 	bool there;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
-	there = chan_arm(chan, &chan->wake_space, &chan->own->wake_space, &chan->theirs->rx_pos,
-			 want);
+	there = chan_arm_space(chan, want);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	return there;
 }
@@ -431,14 +452,11 @@ void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool edge, struct siv_chan_
 	unsigned long flags;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
-	out->readable = chan_arm(chan, &chan->wake_data, &chan->own->wake_data,
-				 &chan->theirs->tx_pos, data);
+	out->readable = chan_arm_data(chan, data);
 	if (edge && out->readable && !chan->dead &&
-	    chan_arm(chan, &chan->wake_data, &chan->own->wake_data, &chan->theirs->tx_pos,
-		     virt_load_acquire(&chan->theirs->tx_pos) + 1))
+	    chan_arm_data(chan, virt_load_acquire(&chan->theirs->tx_pos) + 1)) /* P */
 		chan_wake(chan); /* more came meanwhile: that is the edge */
-	out->writable = chan_arm(chan, &chan->wake_space, &chan->own->wake_space,
-				 &chan->theirs->rx_pos, space);
+	out->writable = chan_arm_space(chan, space);
 	/* after arming: a bit that comes later comes with a notification */
 	out->peer_state = chan_read_state(chan);
 	out->dead = chan->dead;

@@ -38,6 +38,12 @@ struct iov_iter;
 struct siv_link;
 struct sock;
 
+/* A wake word of this side. */
+struct siv_wake {
+	u64 word; /* what the shared one holds */
+	bool due; /* somebody relies on it, and no notification has come since */
+};
+
 struct siv_chan {
 	/* fixed at attach */
 	struct siv_link *link;   /* held */
@@ -65,7 +71,7 @@ struct siv_chan {
 	u64 rx_seen;             /* the peer's tx_pos when last looked at */
 
 	spinlock_t wake_lock ____cacheline_aligned_in_smp;
-	u64 wake_data, wake_space; /* what the shared words hold */
+	struct siv_wake wake_data, wake_space;
 	u32 state;               /* SIV_STATE_* of this side, likewise */
 	u32 peer_state;          /* bits of the peer's that were ever seen */
 	bool dead;               /* no shared byte is touched any more; written under wake_lock */
