@@ -236,7 +236,10 @@ void did_send(struct conn *c, int e, size_t len, ssize_t ret, int err, int eor)
 		w->used += record_room(len);
 		w->refused = 0;
 	}
-	if (!writable(c, w))
+	/* room that is there now is no news later */
+	if (writable(c, w))
+		end->out_dry = false;
+	else
 		end->out_due = false;
 	news(c, !e);
 }

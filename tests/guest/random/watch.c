@@ -105,9 +105,9 @@ static void reported(struct conn *conns, const struct epoll_event *ev, bool edge
 		     bits_text(ev->events, text, sizeof(text)));
 	bits_check(c, e, "epoll", POLLIN | POLLOUT | POLLRDHUP, ev->events);
 	if (edge && ev->events & EPOLLIN)
-		c->end[e].in_due = false;
+		c->end[e].in_due = c->end[e].in_dry = false;
 	if (edge && ev->events & EPOLLOUT)
-		c->end[e].out_due = false;
+		c->end[e].out_due = c->end[e].out_dry = false;
 }
 
 /* An end that is owed a report and has none in @seen yet, or -1. */
