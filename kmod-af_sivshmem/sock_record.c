@@ -40,7 +40,11 @@ static int record_send_step(struct sock *sk, struct siv_chan *chan, struct msghd
 	}
 	step->moved = siv_chan_copy_in(chan, chan->tx_pos + SIV_RECORD_HEADER, len, &msg->msg_iter);
 	if (step->moved == len) {
-		WRITE_ONCE(chan->tx_low, chan->tx_size / 4);
+		if (chan->tx_low != chan->tx_size / 4) {
+			/* a shorter one fitted: what counts as writable may be so all at once */
+			WRITE_ONCE(chan->tx_low, chan->tx_size / 4);
+			siv_chan_wake_sock(chan);
+		}
 		siv_chan_put_record(chan, len, msg->msg_flags & MSG_EOR ? SIV_RECORD_EOR : 0);
 		siv_chan_publish_tx(chan, span, msg->msg_flags & SIV_MSG_MORE);
 	} else {

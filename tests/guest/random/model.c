@@ -144,7 +144,7 @@ static struct want want_send_record(struct conn *c, int e, size_t len, size_t go
 	socklen_t size = sizeof(int);
 	int sndbuf;
 
-	if (!w->ring && c->end[e].reset)
+	if (c->end[e].reset)
 		return fails(ECONNRESET);
 	if (w->ring) {
 		biggest = w->ring - RECORD_HEAD;
