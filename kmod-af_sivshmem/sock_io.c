@@ -295,6 +295,7 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 	struct recv r = { .peek = flags & MSG_PEEK, .drop = flags & MSG_TRUNC, .left = len };
 	size_t target, got = 0;
 	struct siv_step step;
+	u64 more;
 	u32 state;
 	int err = 0;
 
@@ -305,8 +306,8 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 		return sock_error(sk) ?: -ENOTCONN;
 	target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
 	if (r.peek) { /* what is peeked stays: more than the ring never comes */
-		r.skip = min_t(u64, max(sk_peek_offset(sk, flags), 0), chan->rx_size - 1);
-		target = min_t(u64, target, chan->rx_size - r.skip);
+		r.skip = min_t(u64, max(sk_peek_offset(sk, flags), 0), chan->rx_size);
+		target = min_t(u64, target, max(chan->rx_size - r.skip, 1ull));
 	}
 	for (;;) {
 		/* before the position: what was sent before the end is read before it */
@@ -336,11 +337,12 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 		err = got && state & SIV_STATE_ABORTED ? 1 : siv_recv_ended(sk, chan, state);
 		if (err)
 			break;
-		/* a ring holds no more than its size, however much is wanted */
-		err = siv_recv_wait(sk, chan,
-				    READ_ONCE(chan->rx_pos) + r.skip +
-					    min_t(u64, target - got, chan->rx_size - r.skip),
-				    &timeo);
+		/*
+		 * A ring holds no more than its size, however much is wanted. Where all of it has
+		 * been peeked at, another reader must make room first.
+		 */
+		more = clamp_t(u64, target - got, 1, max(chan->rx_size - r.skip, 1ull));
+		err = siv_recv_wait(sk, chan, READ_ONCE(chan->rx_pos) + r.skip + more, &timeo);
 		if (err)
 			break;
 	}

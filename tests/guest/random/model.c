@@ -220,6 +220,8 @@ void did_send(struct conn *c, int e, size_t len, ssize_t ret, int err, int eor)
 		if (err == EAGAIN) {
 			end->out_dry = true;
 			w->refused = c->type == SOCK_SEQPACKET ? record_room(len) : 0;
+			if (!writable(c, w))
+				end->out_due = false;
 		}
 		return;
 	}
