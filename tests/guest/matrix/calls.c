@@ -242,15 +242,19 @@ bool t_recv_rest(struct side *s, int fd, size_t len)
 size_t t_fill(struct side *s, int fd, size_t piece)
 {
 	char *buf = memory(s, piece);
-	size_t total = 0;
+	size_t total = 0, len = piece;
 	ssize_t n;
 
 	t_begin(s, "fill with %zu at a time", piece);
 	for (;;) {
-		bytes_fill(s->sent, buf, piece);
-		n = send(fd, buf, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n <= 0)
+		bytes_fill(s->sent, buf, len);
+		n = send(fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n <= 0 && (len == 1 || errno != EAGAIN))
 			break;
+		if (n <= 0) {
+			len = 1; /* a smaller record may still fit */
+			continue;
+		}
 		total += n;
 		s->sent += n;
 	}

@@ -384,7 +384,6 @@ static void c_sendmmsg_full(struct side *s)
 	struct iovec v[2];
 
 	t_fill(s, s->fd, 500);
-	t_fill(s, s->fd, 1);
 	mmsg_of(m, v, bufs, 2, 1);
 	t_sendmmsg(s, s->fd, m, 2, MSG_DONTWAIT);
 }

@@ -309,6 +309,7 @@ static void c_peek_off(struct side *s)
 	t_send(s, s->fd, "0123456789", 0);
 	hear(s);
 	t_send(s, s->fd, "abc", 0);
+	tell(s);
 }
 
 static void s_peek_off(struct side *s)
@@ -328,7 +329,8 @@ static void s_peek_off(struct side *s)
 	T_GETOPT(s, s->fd, SO_PEEK_OFF);
 	t_recv(s, s->fd, 16, MSG_PEEK | MSG_DONTWAIT);
 	tell(s);
-	t_recv(s, s->fd, 16, MSG_PEEK);
+	hear(s);
+	t_recv(s, s->fd, 16, MSG_PEEK | MSG_DONTWAIT);
 	T_SETOPT(s, s->fd, SO_PEEK_OFF, -1);
 	t_recv(s, s->fd, 4, MSG_PEEK);
 	t_recv(s, s->fd, 20, 0);

@@ -226,7 +226,6 @@ static void s_in_flight(struct side *s)
 {
 	meet(s);
 	t_poll(s, s->fd, POLL_USUAL);
-	t_send(s, s->fd, "", 0);
 	meet(s);
 	t_await(s, s->fd, POLL_USUAL, POLLIN | POLLHUP);
 	t_recv(s, s->fd, 1, 0);

@@ -12,6 +12,8 @@
 
 #include "matrix.h"
 
+#define FULL_WHY "AF_UNIX of some kernels puts pages beyond its limit"
+
 static void make_pipe(struct side *s, int pair[2])
 {
 	T_CHECK(s, !pipe2(pair, O_CLOEXEC));
@@ -169,7 +171,6 @@ static void c_to_full(struct side *s)
 	make_pipe(s, p);
 	T_CHECK(s, write(p[1], "xyz", 3) == 3);
 	t_fill(s, s->fd, 500);
-	t_fill(s, s->fd, 1);
 	t_nonblock(s, s->fd, true);
 	t_splice(s, "pipe to a full socket that does not block", p[0], s->fd, 100, 0);
 	t_pipe_read(s, p[0], 100);
@@ -324,7 +325,6 @@ static void c_sendfile_full(struct side *s)
 	int fd = make_file(s, 100);
 
 	t_fill(s, s->fd, 500);
-	t_fill(s, s->fd, 1);
 	t_nonblock(s, s->fd, true);
 	t_sendfile(s, s->fd, fd, NULL, 100);
 	t_note(s, "position %ld", (long)lseek(fd, 0, SEEK_CUR));
@@ -346,7 +346,7 @@ static const struct testcase cases[] = {
 	{ "splice to a pipe waits for data", STREAM, c_later, s_from_socket_blocks },
 	{ "splice to and from a socket that was reset", STREAM, c_closes_unread, s_from_reset },
 	{ "splice to a socket that is shut down", STREAM, c_to_shut, NULL },
-	{ "splice to a socket that is full", STREAM, c_to_full, NULL, SMALL },
+	{ "splice to a socket that is full", STREAM, c_to_full, NULL, SMALL, VIA_TCP, FULL_WHY },
 	{ "splice both ways loses nothing", STREAM, c_proxy, s_proxy, SMALL },
 	{ "tee, then splice", STREAM, c_tee, s_recv_14 },
 	{ "vmsplice, then splice", STREAM, c_vmsplice, s_vmsplice },
@@ -354,7 +354,8 @@ static const struct testcase cases[] = {
 	  s_sendfile },
 	{ "sendfile of more than fits", STREAM, c_sendfile_long, s_sendfile_long, SMALL },
 	{ "sendfile to a socket that is shut down", BOTH, c_sendfile_ends, NULL },
-	{ "sendfile to a socket that is full", STREAM, c_sendfile_full, NULL, SMALL },
+	{ "sendfile to a socket that is full", STREAM, c_sendfile_full, NULL, SMALL, VIA_TCP,
+	  FULL_WHY },
 	{ "sendfile from a socket", STREAM, c_sendfile_from_socket, NULL },
 };
 

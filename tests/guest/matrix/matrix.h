@@ -147,7 +147,8 @@ bool t_send_rest(struct side *s, int fd, size_t len);
 bool t_recv_rest(struct side *s, int fd, size_t len);
 void bytes_fill(uint64_t pos, void *buf, size_t len);
 ssize_t bytes_wrong(uint64_t pos, const void *buf, size_t len); /* -1: none */
-/* Sends without waiting until there is no more room; records what ended it. The bytes sent. */
+/* Sends without waiting until there is no more room for one byte; records what ended it. The bytes
+ * sent. */
 size_t t_fill(struct side *s, int fd, size_t piece);
 
 /* --- readiness, options -------------------------------------------------------------------- */

@@ -251,8 +251,9 @@ static void run_with_peer(struct run *r, const char *peer)
 		die(peer);
 	start_side(r, CLIENT, fd, -1);
 	await_sides(r, -1);
-	/* it learns of a client that failed by the end of this */
-	shutdown(fd, SHUT_WR);
+	/* it learns of a client that failed by the end of this; else it ends by itself */
+	if (r->failed)
+		shutdown(fd, SHUT_WR);
 	take_result(r, fd);
 	close(fd);
 }
