@@ -746,7 +746,7 @@ static const struct testcase cases[] = {
 	{ "a blocked send ends when the peer stops reading", BOTH, c_full_shut, s_full_closed,
 	  SMALL,
 	  .differences = { { "SIGPIPE: 0", "SIGPIPE: 1",
-			     "AF_UNIX forgets the signal where a send was blocked" } } },
+			     "AF_UNIX forgets the signal where a send was blocked", STREAM } } },
 	{ "SO_RCVTIMEO ends recv and read with EAGAIN", BOTH, c_rcvtimeo, s_rcvtimeo },
 	{ "a signal ends recv with EINTR, SA_RESTART goes on, a time-out does not", BOTH,
 	  c_rcvtimeo, s_signal },
