@@ -198,8 +198,10 @@ static void s_accept_emfile(struct side *s)
 	struct rlimit old, few;
 
 	T_CHECK(s, !getrlimit(RLIMIT_NOFILE, &old));
+	/* the lowest number that is free is the limit: none is left */
 	few = old;
-	few.rlim_cur = listener + 1;
+	few.rlim_cur = dup(listener);
+	close(few.rlim_cur);
 	meet(s);
 	await_poll(s, listener, POLLIN);
 	T_CHECK(s, !setrlimit(RLIMIT_NOFILE, &few));

@@ -84,7 +84,7 @@ static const char *errno_name(int err)
 {
 	const char *name = strerrorname_np(err);
 
-	return err == ERESTART || !name ? "an errno without a name" : name;
+	return name ? name : "an errno without a name"; /* such as ERESTARTSYS, if it escapes */
 }
 
 long t_ret(struct side *s, long ret)
