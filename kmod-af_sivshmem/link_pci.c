@@ -122,6 +122,12 @@ static int pci_map_memory(struct pci_dev *pdev, struct siv_link *link)
 	link->mem = memremap(start, link->mem_size, MEMREMAP_WB);
 	if (!link->mem)
 		return -ENOMEM;
+	/* without PAT (nopat, no CONFIG_MTRR) nobody keeps the types, and all of them look uncached */
+	if (!pat_enabled()) {
+		dev_info(&pdev->dev, "no PAT: cannot tell whether BAR2 at %pa is cached\n",
+			 &start);
+		return 0;
+	}
 	/* true: the memory type that the mapping got, against what was asked, is an uncached one */
 	if (pat_pfn_immune_to_uc_mtrr(PHYS_PFN(start))) {
 		memunmap(link->mem);
