@@ -55,6 +55,8 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 
 @test "a full backlog is ECONNREFUSED until somebody accepts" { check backlog; }
 
+@test "a connection wakes one of the workers that share a listener by EPOLLEXCLUSIVE" { check herd; }
+
 @test "nobody listening is ECONNREFUSED" {
 	vm_run one siv-check run siv://lab/nobody refused 111
 }

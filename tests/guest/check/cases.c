@@ -603,6 +603,7 @@ static const struct {
 	{ "round-trips", case_round_trips },
 	{ "fork", case_fork },
 	{ "pass", case_pass },
+	{ "herd", case_herd },
 	{ "autobind", case_autobind },
 	{ "records", case_records },
 	{ "record-held", case_record_held },

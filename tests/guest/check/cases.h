@@ -27,6 +27,7 @@ void case_reuseport(const char *arg);
 void case_so_reuseport(const char *arg);
 void case_no_memory(const char *arg);
 void case_backlog(const char *arg);
+void case_herd(const char *arg);
 void case_autobind(const char *arg);
 void case_records(const char *arg);
 void case_record_held(const char *arg);

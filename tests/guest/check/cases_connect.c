@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -293,6 +295,62 @@ void case_so_reuseport(const char *arg)
 		share(SOL_SOCKET, SO_REUSEPORT);
 	}
 	close(fd);
+}
+
+#define WORKERS 8
+
+/* One of those that share a listener: tells of each wake-up whether there was anything to accept. */
+static void worker(int listener, int tell)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	int ep = epoll_create1(0), fd;
+
+	CHECK(!epoll_ctl(ep, EPOLL_CTL_ADD, listener, &ev));
+	write_all(tell, "r", 1);
+	for (;;) {
+		CHECK(epoll_wait(ep, &ev, 1, -1) == 1);
+		fd = accept(listener, NULL, NULL);
+		CHECK(fd >= 0 || errno == EAGAIN);
+		write_all(tell, fd < 0 ? "s" : "a", 1);
+		close(fd);
+	}
+}
+
+/* Workers that share a listener by EPOLLEXCLUSIVE: a connection wakes one of them, not the herd. */
+void case_herd(const char *arg)
+{
+	struct sockaddr_sivshmem a = addr;
+	int listener = new_socket(SOCK_NONBLOCK), pair[2], i, fd, spurious = 0;
+	pid_t pids[WORKERS];
+	char c;
+
+	(void)arg;
+	memset(a.ssiv_vm, 0, sizeof(a.ssiv_vm));
+	memset(a.ssiv_service, 0, sizeof(a.ssiv_service));
+	strcpy(a.ssiv_service, "herd");
+	CHECK(!bind(listener, (void *)&a, sizeof(a)) && !listen(listener, 64));
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	for (i = 0; i < WORKERS; i++) {
+		pids[i] = fork();
+		if (!pids[i])
+			worker(listener, pair[1]);
+		read_all(pair[0], &c, 1);
+		CHECK(pids[i] > 0 && c == 'r');
+	}
+	for (i = 0; i < 4 * WORKERS; i++) {
+		fd = new_socket(0);
+		CHECK(!connect(fd, (void *)&a, sizeof(a)));
+		for (c = 0; c != 'a'; spurious += c == 's')
+			read_all(pair[0], &c, 1);
+		close(fd);
+	}
+	for (i = 0; i < WORKERS; i++)
+		CHECK(!kill(pids[i], SIGKILL) && waitpid(pids[i], NULL, 0) == pids[i]);
+	while (recv(pair[0], &c, 1, MSG_DONTWAIT) == 1)
+		spurious += c == 's';
+	printf("%d connections, %d wake-ups for nothing\n", i * 4, spurious);
+	CHECK(spurious <= WORKERS);
+	close(listener);
 }
 
 /* bind() to no service: the agent says which one this process is, and that is ARG. */
