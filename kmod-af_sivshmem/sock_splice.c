@@ -49,8 +49,13 @@ ssize_t siv_splice_read(struct socket *sock, loff_t *pos, struct pipe_inode_info
 			break;
 		bvec_set_page(&bvec[n], pages[n], PAGE_SIZE, 0);
 	}
-	if (!n)
-		return want ? -ENOMEM : -EAGAIN;
+	if (!want)
+		return -EAGAIN;
+	/* of a record, what does not fit is lost: not for want of memory */
+	if (!n || (n < want && sock->type == SOCK_SEQPACKET)) {
+		release_pages(pages, n);
+		return -ENOMEM;
+	}
 	len = min_t(size_t, len, n * PAGE_SIZE);
 	iov_iter_bvec(&msg.msg_iter, ITER_DEST, bvec, n, len);
 	got = sock->ops->recvmsg(sock, &msg, len, nonblock ? MSG_DONTWAIT : 0);
