@@ -5,8 +5,10 @@
  *
  *   siv-faults calls VM [seqpacket]   each call, its first allocation failing, then its second, ...
  *   siv-faults connects VM N          connects while something else fails: an agent
- *   siv-faults storm VM SECONDS       three processes whose allocations fail by chance, as
- *                                     /sys/kernel/debug/fail* say for tasks with make-it-fail
+ *   siv-faults storm VM SECONDS [agent]
+ *                                     three processes whose allocations fail by chance, as
+ *                                     /sys/kernel/debug/fail* say for tasks with make-it-fail;
+ *                                     the agent's, too
  *   siv-faults settle VM              returns when the agent has seen all that was before
  *
  * VM is this VM's own name. A call that hangs is ended by SIGALRM.
@@ -43,6 +45,7 @@
 static int type = SOCK_STREAM;
 static const char *vm;
 static int listener = -1, fd = -1, peer = -1, extra = -1;
+static int pipe_ends[2];
 static uint8_t pattern[BYTES], got[2 * BYTES];
 static size_t moved; /* bytes that the call under test has sent or received so far */
 
@@ -93,12 +96,6 @@ static void fresh(void)
 {
 	fd = socket(siv_family(), type, 0);
 	must(fd, "socket");
-}
-
-static void fresh_bound(void)
-{
-	fresh();
-	must(bind_to(fd, "faults-other"), "bind");
 }
 
 /* A connection that waits in the listener's queue. */
@@ -154,17 +151,18 @@ static void listen_at(const char *service)
 	fd = -1;
 }
 
+static bool pass(int from, int to, char c)
+{
+	char there;
+
+	return send(from, &c, 1, MSG_NOSIGNAL) == 1 && recv(to, &there, 1, 0) == 1 && there == c;
+}
+
 /* The connection carries a byte each way. */
 static void exchange(void)
 {
-	char c;
-
-	must(send(fd, "a", 1, MSG_NOSIGNAL), "send");
-	if (recv(peer, &c, 1, 0) != 1 || c != 'a')
-		die("the first byte does not arrive: %s", strerror(errno));
-	must(send(peer, "b", 1, MSG_NOSIGNAL), "send back");
-	if (recv(fd, &c, 1, 0) != 1 || c != 'b')
-		die("the first byte back does not arrive: %s", strerror(errno));
+	if (!pass(fd, peer, 'a') || !pass(peer, fd, 'b'))
+		die("the first bytes do not arrive: %s", strerror(errno));
 }
 
 /* --- one fault at a time ---------------------------------------------------------------------- */
@@ -195,20 +193,10 @@ static int call_socket(void)
 	return fd = socket(siv_family(), type | SOCK_CLOEXEC, 0);
 }
 
-static int call_bind(void)
-{
-	return bind_to(fd, "faults-bind");
-}
-
-static int call_listen(void)
-{
-	return listen(fd, 4);
-}
-
-static int call_connect(void)
-{
-	return connect_to(fd, "faults");
-}
+static int call_bind(void) { return bind_to(fd, "faults-bind"); }
+static int call_listen(void) { return listen(fd, 4); }
+static int call_connect(void) { return connect_to(fd, "faults"); }
+static int call_shutdown(void) { return shutdown(fd, SHUT_WR); }
 
 /* 1: under way */
 static int call_connect_nonblock(void)
@@ -370,16 +358,19 @@ static int call_sendfile(void)
 	return n;
 }
 
+static int call_splice(void)
+{
+	ssize_t n = splice(fd, NULL, pipe_ends[1], NULL, BYTES - moved, 0);
+
+	moved += n > 0 ? n : 0;
+	return n;
+}
+
 static int call_inq(void)
 {
 	int n;
 
 	return ioctl(fd, SIOCINQ, &n);
-}
-
-static int call_shutdown(void)
-{
-	return shutdown(fd, SHUT_WR);
 }
 
 static int call_close(void)
@@ -398,12 +389,24 @@ static void connected_data(void)
 		die("send: %s, without a fault", strerror(errno));
 }
 
+static void connected_pipe(void)
+{
+	connected_data();
+	must(pipe(pipe_ends), "pipe");
+}
+
 static void connected_file(void)
 {
 	connected();
 	extra = memfd_create("faults", MFD_CLOEXEC);
 	if (extra < 0 || write(extra, pattern, BYTES) != BYTES)
 		die("memfd: %s", strerror(errno));
+}
+
+static void fresh_other(void)
+{
+	fresh();
+	must(bind_to(fd, "faults-other"), "bind");
 }
 
 static void fresh_alias(void)
@@ -499,20 +502,22 @@ static void then_read(void)
 		die("other bytes were read than the peer sent");
 }
 
+/* What went into the pipe comes before what is still in the socket. */
+static void then_read_pipe(void)
+{
+	if (read(pipe_ends[0], got, BYTES) != (ssize_t)moved)
+		die("the pipe has not what splice said");
+	must(close(pipe_ends[0]), "close");
+	must(close(pipe_ends[1]), "close");
+	then_read();
+}
+
 static void then_end(void)
 {
 	char c;
 
 	if (recv(peer, &c, 1, 0))
-		die("no end of file after shutdown");
-}
-
-static void then_peer_end(void)
-{
-	char c;
-
-	if (recv(peer, &c, 1, 0))
-		die("no end of file after close");
+		die("the peer gets no end of file");
 }
 
 static const struct probe {
@@ -524,7 +529,7 @@ static const struct probe {
 } probes[] = {
 	{ "socket", NULL, call_socket, then_connect_here, false },
 	{ "bind", fresh, call_bind, then_listen, false },
-	{ "listen", fresh_bound, call_listen, then_connect, false },
+	{ "listen", fresh_other, call_listen, then_connect, false },
 	{ "connect", fresh, call_connect, then_accept, false },
 	{ "connect, O_NONBLOCK", fresh, call_connect_nonblock, then_connected, false },
 	{ "accept4", pending, call_accept, exchange, false },
@@ -543,9 +548,10 @@ static const struct probe {
 	{ "recv", connected_data, call_recv, then_read, false },
 	{ "recvmsg", connected_data, call_recvmsg, then_read, false },
 	{ "recv MSG_PEEK", connected_data, call_peek, then_read, false },
+	{ "splice", connected_pipe, call_splice, then_read_pipe, false },
 	{ "ioctl SIOCINQ", connected, call_inq, exchange, false },
 	{ "shutdown", connected, call_shutdown, then_end, true },
-	{ "close", connected, call_close, then_peer_end, true },
+	{ "close", connected, call_close, then_end, true },
 };
 
 /* EFAULT: copying from or to the process was what failed. */
@@ -604,20 +610,28 @@ static bool agent_errno(int err)
 	       err == EPROTO;
 }
 
-/* The listener's end of what was connected; before it may be what was taken back. */
-static void find_pending(void)
+/*
+ * The listener's end of what was connected; before it may be what was taken back. False: so was this
+ * one, for the agent cannot know of a grant whose verdict was lost, and resets it.
+ */
+static bool find_pending(void)
 {
-	struct pollfd p = { .fd = listener, .events = POLLIN };
+	struct pollfd p[] = { { .fd = listener, .events = POLLIN }, { .fd = fd } };
 	char c;
 
-	must(send(fd, "!", 1, MSG_NOSIGNAL), "send");
+	errno = 0;
+	if (send(fd, "!", 1, MSG_NOSIGNAL) < 0)
+		return false;
 	for (;;) {
-		if (poll(&p, 1, -1) != 1)
+		if (poll(p, 2, -1) < 1)
 			die("poll: %s", strerror(errno));
+		if (p[1].revents)
+			return false;
 		take_pending();
 		if (recv(peer, &c, 1, 0) == 1)
-			return;
+			return pass(fd, peer, 'a') && pass(peer, fd, 'b');
 		must(close(peer), "close");
+		peer = -1;
 	}
 }
 
@@ -629,11 +643,12 @@ static bool life(void)
 	alarm(CALL_SECONDS);
 	fresh();
 	ok = !connect_to(fd, "faults");
-	if (ok) {
-		find_pending();
-		exchange();
-	} else if (!agent_errno(errno)) {
+	if (!ok && !agent_errno(errno))
 		die("connect: %s", strerror(errno));
+	if (ok && !find_pending()) {
+		ok = false;
+		if (errno && errno != EPIPE && errno != ECONNRESET)
+			die("a connection that was taken back: %s", strerror(errno));
 	}
 	close_all();
 	return ok;
@@ -667,6 +682,7 @@ static void make_it_fail(bool on)
 }
 
 static unsigned long tried, refused_calls;
+static bool agent_fails;
 
 /* A call's result: false if it failed, which is fine with a clean errno or @also. */
 static bool worked(long rc, const char *what, int also)
@@ -703,10 +719,13 @@ static void storm_life(const char *service)
 	}
 	while (n < 0) {
 		n = send(fd, pattern, BYTES, MSG_NOSIGNAL);
+		/* see find_pending() */
+		if (n < 0 && agent_fails && (errno == EPIPE || errno == ECONNRESET))
+			return;
 		worked(n, "send", 0);
 	}
 	n = recv(peer, got, sizeof(got), 0);
-	if (worked(n, "recv", 0) && memcmp(got, pattern, n))
+	if (worked(n, "recv", agent_fails ? ECONNRESET : 0) && memcmp(got, pattern, n))
 		die("storm: wrong bytes");
 }
 
@@ -753,7 +772,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 3) {
 		fprintf(stderr, "usage: siv-faults calls VM [seqpacket] | connects VM N | "
-				"storm VM SECONDS | settle VM\n");
+				"storm VM SECONDS [agent] | settle VM\n");
 		return 2;
 	}
 	vm = argv[2];
@@ -767,6 +786,7 @@ int main(int argc, char **argv)
 		listen_at("settle");
 		return 0;
 	}
+	agent_fails = argc > 4;
 	if (!strcmp(argv[1], "storm") && argc > 3)
 		return storm(atoi(argv[3]));
 	listen_at("faults");

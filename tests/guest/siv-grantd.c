@@ -387,16 +387,17 @@ static void take_back(uint32_t slot)
 
 static void connect_job(const struct job *job)
 {
-	uint32_t slot;
+	uint32_t slot = generation % SLOTS, i;
 	int err = find_listener(job->service, job->type);
 
 	if (err) {
 		answer(job->id, err, "none");
 		return;
 	}
-	for (slot = 0; slot < SLOTS && slots[slot].open; slot++)
-		;
-	if (slot == SLOTS) {
+	/* in turn, so that a late CLOSED finds what its slot was unsure of */
+	for (i = 0; i < SLOTS && slots[slot].open; i++)
+		slot = (slot + 1) % SLOTS;
+	if (slots[slot].open) {
 		answer(job->id, ENOBUFS, "none");
 		return;
 	}
