@@ -3,7 +3,7 @@
 # ended. The log is the console's, which has every message of "info" and above once init runs and
 # stays readable when the guest is dead. Sourced by vm.bash.
 
-KLOG_REPORTS='BUG:|WARNING:|Oops|KASAN|UBSAN|KCSAN|ODEBUG|possible (circular|recursive|irq lock)'
+KLOG_REPORTS='BUG:|WARNING:|Oops|KASAN|UBSAN|ODEBUG|possible (circular|recursive|irq lock)'
 KLOG_REPORTS+='|inconsistent lock state|suspicious RCU|invalid wait context|INFO: task .* blocked'
 KLOG_REPORTS+='|(INFO: rcu|rcu: INFO:|rcu_.* detected)|general protection|kmemleak: [1-9]|segfault at'
 KLOG_REPORTS+='|Kernel panic|Call Trace:|[Uu]nable to handle|refcount_t:|Bad page|double fault'
