@@ -4,7 +4,11 @@
  * when the answer to the last is here, so that their order is theirs and a dump never meets another.
  *
  * Upcalls are pulled by a dump: after registering, on each WORK hint, and again after each dump that
- * brought something, since hints may be lost.
+ * brought something, since hints may be lost. The kernel may go on with a dump that it said had
+ * failed; what that brings is taken, for the kernel does not say it twice.
+ *
+ * What failed for want of memory and may be said again is said again: a process waits for its answer,
+ * and the kernel hints only once that its queue is not empty any more.
  *
  * If the socket overflows, hints and answers may be lost. A lost hint costs a pull. A lost answer
  * leaves it open whether, say, a grant was taken: then the socket is opened anew, which the module
@@ -31,6 +35,7 @@
 #define NL_RCVBUF        (1024 * 1024) /* bytes */
 #define NL_ROUND_MAX     64            /* datagrams read before others have their turn */
 #define NONCE_FILE       "/sys/module/af_sivshmem/parameters/nonce" /* decimal */
+#define NL_RETRY_NS      (10 * LOOP_NS_PER_MS)
 #define NL_CTRL_NOTIFY   GENL_ID_CTRL  /* the controller's one group has a fixed number */
 #define NL_CMD_GETFAMILY (-1)          /* request.cmd of our question to the controller */
 
@@ -48,6 +53,7 @@ struct nl_kernel {
 	struct loop *loop;
 	struct loop_io io;
 	struct loop_timer later; /* completes what could not be sent */
+	struct loop_timer retry; /* the first in the queue is sent again */
 	struct nl_sock *sock;
 	uint32_t seq;
 
@@ -125,12 +131,22 @@ static struct nl_request *current_request(const struct nl_kernel *k)
 
 static void advance(struct nl_kernel *k);
 
+static bool worth_retry(int cmd, int err)
+{
+	return (err == -ENOMEM || err == -ENOBUFS || err == -EBUSY) &&
+	       (cmd == SIV_CMD_PULL || cmd == SIV_CMD_ANSWER || cmd == SIV_CMD_RESET);
+}
+
 /* Ends the request under way, and sends the next before anybody hears of it. */
 static void complete(struct nl_kernel *k, int err)
 {
 	struct nl_request *r = current_request(k);
 	const struct kernel_request *q = &r->request;
 
+	if (worth_retry(q->cmd, err) && !loop_timer_set(k->loop, &k->retry, NL_RETRY_NS)) {
+		r->seq = ++k->seq; /* nothing more that comes for the last one ends it */
+		return;
+	}
 	list_del(&r->node);
 	k->pending--;
 	if (q->cmd == SIV_CMD_PULL) {
@@ -153,6 +169,14 @@ static void complete(struct nl_kernel *k, int err)
 static void later_due(struct loop_timer *timer)
 {
 	complete(container_of(timer, struct nl_kernel, later), -ENOBUFS);
+}
+
+static void retry_due(struct loop_timer *timer)
+{
+	struct nl_kernel *k = container_of(timer, struct nl_kernel, retry);
+
+	current_request(k)->sent = false;
+	advance(k);
 }
 
 static void advance(struct nl_kernel *k)
@@ -220,6 +244,7 @@ static void module_gone(struct nl_kernel *k)
 	k->family = 0;
 	k->pulls = k->pull_again = false;
 	loop_timer_cancel(&k->later);
+	loop_timer_cancel(&k->retry);
 	while (!list_empty(&k->queue)) {
 		current_request(k)->sent = true;
 		complete(k, -ENODEV);
@@ -281,16 +306,19 @@ static void got_message(struct nl_kernel *k, struct nlmsghdr *nlh)
 			op_pull(&k->kernel);
 		return;
 	}
-	if (!r || !r->sent || nlh->nlmsg_seq != r->seq)
-		return;
-	switch (r->request.cmd) {
-	case SIV_CMD_PULL:
-		r->some = true;
+	/* whichever PULL it was */
+	if (genl->cmd == SIV_CMD_PULL && k->pulls) {
+		if (r && r->request.cmd == SIV_CMD_PULL)
+			r->some = true;
 		if (nl_attr_upcall(nlh, &upcall))
 			k->kernel.upcall(k->kernel.ctx, &upcall);
 		else
 			log_error("kernel: an upcall that cannot be read");
-		break;
+		return;
+	}
+	if (!r || !r->sent || nlh->nlmsg_seq != r->seq)
+		return;
+	switch (r->request.cmd) {
 	case SIV_CMD_LINK_GET:
 		if (r->request.got_link && nl_attr_link(nlh, &link))
 			r->request.got_link(k->kernel.ctx, &link);
@@ -481,6 +509,7 @@ static void op_close(struct kernel *kernel)
 	struct nl_kernel *k = nl_kernel(kernel);
 
 	loop_timer_cancel(&k->later);
+	loop_timer_cancel(&k->retry);
 	if (k->sock)
 		close_socket(k);
 	while (!list_empty(&k->queue)) {
@@ -511,6 +540,7 @@ struct kernel *kernel_netlink_open(struct loop *loop)
 	k->loop = loop;
 	k->io.ready = nl_ready;
 	k->later.due = later_due;
+	k->retry.due = retry_due;
 	list_init(&k->queue);
 	err = open_socket(k);
 	if (err) {
