@@ -634,7 +634,7 @@ static void sock_linger(struct sock *sk, struct siv_chan *chan)
 	if (current->flags & PF_EXITING)
 		return;
 	siv_chan_shut(chan, SIV_STATE_SHUT_WR);
-	siv_send_wait(sk, chan, chan->tx_size, &timeo);
+	siv_send_drain(sk, chan, &timeo);
 }
 
 static int siv_release(struct socket *sock)
@@ -691,9 +691,10 @@ static const struct proto_ops siv_stream_ops = {
 	.getsockopt = siv_getsockopt,
 	.mmap = sock_no_mmap, /* the windows are in the ABI, but not built yet */
 	.splice_read = siv_splice_read,
-	SIV_SPLICE_EOF.sendmsg = siv_sendmsg,
+	.sendmsg = siv_sendmsg,
 	.recvmsg = siv_recvmsg,
 	.set_peek_off = sk_set_peek_off,
+	SIV_SPLICE_EOF
 };
 
 static const struct proto_ops siv_seqpacket_ops = {
@@ -712,8 +713,9 @@ static const struct proto_ops siv_seqpacket_ops = {
 	.getsockopt = siv_getsockopt,
 	.mmap = sock_no_mmap, /* the windows are in the ABI, but not built yet */
 	.splice_read = siv_splice_read,
-	SIV_SPLICE_EOF.sendmsg = siv_record_sendmsg,
+	.sendmsg = siv_record_sendmsg,
 	.recvmsg = siv_record_recvmsg,
+	SIV_SPLICE_EOF
 };
 
 /* NULL: there is no such type. */

@@ -109,6 +109,17 @@ int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo)
 	return io_wait(sk, chan, send_idle, want, timeo);
 }
 
+static bool drain_idle(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return !siv_chan_arm_space(chan, want) &&
+	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD);
+}
+
+int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo)
+{
+	return io_wait(sk, chan, drain_idle, READ_ONCE(chan->tx_pos), timeo);
+}
+
 int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
 {
 	if (*timeo)

@@ -50,7 +50,10 @@ int siv_send_check(const struct msghdr *msg);
  */
 int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo);
 
-/* The same until the peer's position reaches @want. */
+/* Until the peer has read everything, or reads no more; also after shutdown(). */
+int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo);
+
+/* As siv_send_wait() until the peer's position reaches @want. */
 int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo);
 
 /* Before a call returns: asks for the edge that edge-triggered epoll would otherwise miss. */

@@ -301,6 +301,7 @@ static void case_linger(const char *arg)
 
 	c.fd = order(MODE_STALL, fresh_seed(), sizeof(buf));
 	write_all(c.fd, buf, sizeof(buf));
+	CHECK(!shutdown(c.fd, SHUT_WR)); /* changes nothing */
 	linger.l_linger = 1;
 	CHECK(!setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 	clock_gettime(CLOCK_MONOTONIC, &a);
