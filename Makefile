@@ -132,7 +132,7 @@ HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
 .PHONY: demo help setup all modules guest check lint check-unit check-fuzz check-vm \
-	check-6.12 check-random check-debug check-kcsan debug-kernel \
+	check-6.12 check-random check-soak check-debug check-kcsan debug-kernel \
 	vm-shell bench man install uninstall format clean distclean
 
 help: ## this list
@@ -187,6 +187,11 @@ check-random: all guest ## random calls alone, RANDOM_SECONDS (600) for each tes
 	$(Q)RANDOM_SECONDS=$(RANDOM_SECONDS) RANDOM_SEED=$(RANDOM_SEED) \
 		SUITE_SECONDS=$$((4 * ($(RANDOM_SECONDS) + 120) + 300)) TEST='$(TEST)' \
 		tests/run vm $(or $(SUITE),$(wildcard tests/suites/*-random-*.bats))
+
+check-soak: all guest ## 4 GiB each way, local and between two VMs, then random calls for RANDOM_SECONDS each
+	$(Q)DUPLEX_MIB=4096 RANDOM_SECONDS=$(RANDOM_SECONDS) RANDOM_SEED=$(RANDOM_SEED) \
+		SUITE_SECONDS=$$((4 * ($(RANDOM_SECONDS) + 120) + 3000)) TEST='each way|random|many threads' \
+		tests/run vm 20-family-local 24-random-local 30-pair 34-random-pair
 
 # kmemleak and debug objects cost half of the speed: they get a boot of their own, of these suites
 LEAKS_SUITES := 20-family-local 27-standalone-local 30-pair 55-faults-local

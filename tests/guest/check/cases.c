@@ -604,6 +604,8 @@ static const struct {
 	{ "round-trips", case_round_trips },
 	{ "fork", case_fork },
 	{ "pass", case_pass },
+	{ "connect-timeout", case_connect_timeout },
+	{ "listener-closed", case_listener_closed },
 	{ "herd", case_herd },
 	{ "autobind", case_autobind },
 	{ "records", case_records },

@@ -27,6 +27,8 @@ void case_reuseport(const char *arg);
 void case_so_reuseport(const char *arg);
 void case_no_memory(const char *arg);
 void case_backlog(const char *arg);
+void case_connect_timeout(const char *arg);
+void case_listener_closed(const char *arg);
 void case_herd(const char *arg);
 void case_autobind(const char *arg);
 void case_records(const char *arg);

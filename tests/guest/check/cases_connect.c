@@ -107,6 +107,69 @@ void case_connect_signal(const char *arg)
 	CHECK(interrupted);
 }
 
+/*
+ * SO_SNDTIMEO ends the wait, not the connect: EINPROGRESS, then EALREADY as often as it is asked
+ * again, and at last it is connected. Prints how many of 20 were not done in 2 ms.
+ */
+void case_connect_timeout(const char *arg)
+{
+	struct timeval t = { .tv_usec = 2000 };
+	struct order o = { .mode = MODE_ECHO };
+	int fd, i, late = 0;
+
+	(void)arg;
+	for (i = 0; i < 20; i++) {
+		fd = new_socket(0);
+		CHECK(!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)));
+		if (connect(fd, (void *)&addr, sizeof(addr))) {
+			CHECK(errno == EINPROGRESS);
+			late++;
+			while (connect(fd, (void *)&addr, sizeof(addr)) && errno != EISCONN)
+				CHECK(errno == EALREADY);
+		}
+		write_all(fd, &o, sizeof(o));
+		close(fd);
+	}
+	printf("%d late\n", late);
+}
+
+/*
+ * A listener that closes while handshakes are under way: each connect is refused, or connected and
+ * then reset; none hangs, and the service can listen again.
+ */
+void case_listener_closed(const char *arg)
+{
+	int listener, fd[8], round, i, err, refused = 0, reset = 0;
+	struct sockaddr_sivshmem a = addr;
+	socklen_t len = sizeof(err);
+	char c;
+
+	(void)arg;
+	memset(a.ssiv_vm, 0, sizeof(a.ssiv_vm));
+	memset(a.ssiv_service, 0, sizeof(a.ssiv_service));
+	strcpy(a.ssiv_service, "fleeting");
+	for (round = 0; round < 50; round++) {
+		listener = new_socket(0);
+		CHECK(!bind(listener, (void *)&a, sizeof(a)) && !listen(listener, 8));
+		for (i = 0; i < 8; i++) {
+			fd[i] = new_socket(SOCK_NONBLOCK);
+			CHECK(!connect(fd[i], (void *)&a, sizeof(a)) || errno == EINPROGRESS);
+			if (i == round % 8)
+				close(listener);
+		}
+		for (i = 0; i < 8; i++) {
+			CHECK(poll_wait(fd[i], POLLIN) & POLLIN);
+			CHECK(!getsockopt(fd[i], SOL_SOCKET, SO_ERROR, &err, &len));
+			CHECK(err == ECONNREFUSED || err == ECONNRESET);
+			refused += err == ECONNREFUSED;
+			reset += err == ECONNRESET;
+			CHECK(recv(fd[i], &c, 1, 0) <= 0);
+			close(fd[i]);
+		}
+	}
+	printf("%d refused, %d reset\n", refused, reset);
+}
+
 /* Closing in the middle of a connect leaves nothing behind. */
 void case_connect_abandon(const char *arg)
 {
