@@ -162,6 +162,12 @@ static bool want_retry(int err)
 	return err == -ENOBUFS || err == -ENOMEM || (fail_fd >= 0 && err == -EFAULT);
 }
 
+/* What is said once is said until each fault has been, those that the kernel got over too. */
+static bool say_again(int cmd, int err)
+{
+	return want_retry(err) || (fail_fd >= 0 && !faults[cmd][0].done);
+}
+
 static int on_link(struct nl_msg *msg, void *arg)
 {
 	struct nlattr *a[SIV_A_MAX + 1], *l[SIV_LINK_A_MAX + 1];
@@ -229,7 +235,7 @@ static void dump(int cmd)
 
 	do
 		err = dump_once(cmd);
-	while (want_retry(err) || err == -EBUSY);
+	while (say_again(cmd, err) || err == -EBUSY);
 	if (err)
 		die("dump", err);
 }
@@ -364,6 +370,7 @@ static int grant(const struct job *job, uint32_t slot, bool server)
 static bool reset(uint32_t slot, bool server)
 {
 	struct nl_msg *msg;
+	bool had = false;
 	int err;
 
 	do {
@@ -373,8 +380,9 @@ static bool reset(uint32_t slot, bool server)
 		nla_put_u32(msg, SIV_A_SLOT, slot);
 		nla_put_u64(msg, SIV_A_GENERATION, slots[slot].generation);
 		err = call(msg);
-	} while (want_retry(err));
-	return !err;
+		had |= !err;
+	} while (say_again(SIV_CMD_RESET, err));
+	return had;
 }
 
 /* A grant of one side failed: what may be there of the channel goes. */
@@ -461,7 +469,7 @@ static void link_set(uint32_t end)
 		nla_put_string(msg, SIV_LINK_A_PEER_VM, "lab");
 		nla_nest_end(msg, nest);
 		err = call(msg);
-	} while (want_retry(err));
+	} while (say_again(SIV_CMD_LINK_SET, err));
 	if (err)
 		die("LINK_SET", err);
 }
@@ -492,7 +500,7 @@ static void start(void)
 		nla_put_u32(msg, SIV_A_ABI, SIV_ABI_VERSION);
 		nla_put_string(msg, SIV_A_VM, "lab");
 		err = call(msg);
-	} while (want_retry(err));
+	} while (say_again(SIV_CMD_REGISTER, err));
 	if (err)
 		die("REGISTER", err);
 	dump(SIV_CMD_LINK_GET);
