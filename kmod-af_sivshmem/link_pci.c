@@ -124,7 +124,7 @@ static int pci_map_memory(struct pci_dev *pdev, struct siv_link *link)
 		return -ENOMEM;
 	/* without PAT (nopat, no CONFIG_MTRR) nobody keeps the types, and all of them look uncached */
 	if (!pat_enabled()) {
-		dev_info(&pdev->dev, "no PAT: cannot tell whether BAR2 at %pa is cached\n",
+		dev_warn(&pdev->dev, "no PAT: cannot tell whether BAR2 at %pa is cached\n",
 			 &start);
 		return 0;
 	}
