@@ -10,7 +10,8 @@ _vm_flavour()
 	6.12) echo kernel-6.12.mk ;;
 	debug) echo debug-kernel-kasan.mk kasan.fault=panic slub_debug=FZPU kmemleak=off no_debug_objects ;;
 	debug-leaks) echo debug-kernel-kasan.mk kasan.fault=panic slub_debug=FZPU ;;
-	kcsan) echo debug-kernel-kcsan.mk ;;
+	# looks ten times as often and twice as long as usual: at its default it saw no race of ours
+	kcsan) echo debug-kernel-kcsan.mk kcsan.skip_watch=400 kcsan.udelay_task=200 ;;
 	*) _vm_error "VM_FLAVOUR: $VM_FLAVOUR: unknown: see tests/vm/kernel.bash" ;;
 	esac
 }

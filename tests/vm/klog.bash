@@ -35,10 +35,10 @@ _klog_mark() # NAME TEXT
 _klog_without_foreign_races()
 {
 	awk '
-		/====================$/ && block == "" { block = $0; next }
+		/====================\r?$/ && block == "" { block = $0; next }
 		block == "" { print; next }
 		{ block = block "\n" $0 }
-		/====================$/ {
+		/====================\r?$/ {
 			if (block !~ /BUG: KCSAN/ || block ~ /af_sivshmem/) print block
 			block = ""
 		}
