@@ -88,6 +88,7 @@ plain_server() # CONNECTIONS
 }
 
 @test "IPv6 programs see IPv6 names" {
+	vm_run one '[ -e /proc/net/if_inet6 ]' || skip "this kernel has no IPv6"
 	vm_job one server6 sivshmem-run -e 'tcp:[::]:7006=siv:///shim6' preload_server 'tcp:[::]:7006' 1
 	vm_job_await_line one server6 ready
 	run vm_run one "sivshmem-run -e 'tcp:[fd00::2]:7006=siv://lab/shim6' preload_epoll 'tcp:[fd00::2]:7006'"
