@@ -7,6 +7,7 @@
 #ifndef _SIVSHMEM_ABI_H
 #define _SIVSHMEM_ABI_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 
 #ifdef __KERNEL__
@@ -82,13 +83,25 @@ enum {
 	/* set before connect(), get: bytes of the transmit and receive ring (__u32, power of two) */
 	SIVSHMEM_TX_SIZE = 4,
 	SIVSHMEM_RX_SIZE = 5,
-	/* set: which directions the process that maps the channel moves itself. EOPNOTSUPP as yet. */
+	/* set, get: __u32 of SIV_DIRECT_*; ENOTCONN before connect() or accept() have succeeded */
 	SIVSHMEM_DIRECT = 6,
 	/*
 	 * set, get: int. SO_REUSEPORT by another name: kernels before 6.8 refuse that one for
 	 * families that they do not know. Listeners of one user that all have it share a service.
 	 */
 	SIVSHMEM_REUSEPORT = 7,
+};
+
+/*
+ * Who moves a direction's position. By default the kernel: send() and recv() do, and the shared word
+ * is only an output. A direction that is set here belongs to the process that maps the control
+ * window: the kernel reads the word as it reads the peer's (it may not go back, nor beyond the ring;
+ * else the channel is reset), and calls that move data in that direction are EBUSY. A direction that
+ * is cleared goes on from where the process left it.
+ */
+enum {
+	SIV_DIRECT_TX = 1 << 0, /* tx_pos of the own control page */
+	SIV_DIRECT_RX = 1 << 1, /* rx_pos */
 };
 
 #define SIV_SPIFFE_LEN 256 /* bytes for a SPIFFE ID, the NUL included */
@@ -215,12 +228,44 @@ SIV_ASSERT(sizeof(struct siv_record) == 8, "a header never wraps: rings are mult
 enum { SIV_RECORD_EOR = 1 << 0 }; /* sent with MSG_EOR; all other bits are ignored */
 
 /*
- * mmap() of a connected socket: the window is chosen by the offset, and mapped whole or not at all.
- * ENODEV as yet.
+ * Mapped channels
+ * ===============
+ *
+ * mmap() of a connected socket: the window is chosen by the offset, and mapped whole or not at all,
+ * MAP_SHARED, never executable; only RO is refused to writers. A data area is mapped twice in a row,
+ * so that what wraps is contiguous. Not inherited by fork(). After the channel has ended, all windows
+ * show private memory that nobody else sees: zeros, but for what the process itself writes there.
+ *
+ * EACCES: writable RO, executable, or CONTROL without SIVSHMEM_DIRECT. EINVAL: not a window, not
+ * whole, not MAP_SHARED, a 32-bit task. ENOTCONN, ECONNRESET: no channel (any more).
  */
-#define SIV_MMAP_RO      0x000000000ull /* peer's control page, receive data twice in a row */
-#define SIV_MMAP_TX      0x100000000ull /* transmit data twice in a row, writable */
-#define SIV_MMAP_CONTROL 0x200000000ull /* own control page, with SIVSHMEM_DIRECT alone */
+#define SIV_MMAP_RO      0x000000000ull /* the peer's control page, then receive data, twice */
+#define SIV_MMAP_TX      0x100000000ull /* transmit data, twice; writable */
+#define SIV_MMAP_CONTROL 0x200000000ull /* own control page, writable */
+
+/*
+ * ioctl() of a connected socket. ENOTCONN before it is, ECONNRESET once the channel has ended.
+ */
+
+/*
+ * Sleeps until one of the peer's positions in `what` is where it is wanted, or the direction is over:
+ * shut down on either side. Arms the wake words; until then the peer rings no doorbell for them.
+ * ETIMEDOUT: the deadline came first. EINTR. EINVAL: flags.
+ */
+struct siv_wait {
+	__u64 data;        /* the peer's tx_pos reaches this */
+	__u64 space;       /* the peer's rx_pos reaches this */
+	__s64 deadline_ns; /* CLOCK_MONOTONIC; negative: none */
+	__u32 what;        /* SIV_WAIT_*, at least one */
+	__u32 flags;       /* 0 */
+};
+SIV_ASSERT(sizeof(struct siv_wait) == 32, "siv_wait has no padding");
+enum { SIV_WAIT_DATA = 1 << 0, SIV_WAIT_SPACE = 1 << 1 };
+
+#define SIV_IOC_TYPE 0xE9
+#define SIV_IOC_WAIT _IOW(SIV_IOC_TYPE, 1, struct siv_wait)
+/* A position of a direct direction passed the peer's wake word: notifies the peer. */
+#define SIV_IOC_KICK _IO(SIV_IOC_TYPE, 2)
 
 /*
  * Generic netlink, family "sivshmem", version SIV_ABI_VERSION
