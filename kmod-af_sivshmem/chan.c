@@ -19,6 +19,8 @@ static void chan_free(struct kref *ref)
 {
 	struct siv_chan *chan = container_of(ref, struct siv_chan, ref);
 
+	siv_chan_map_free(chan);
+	kfree(chan->zc);
 	siv_link_put(chan->link);
 	kfree_rcu(chan, rcu);
 }
@@ -143,11 +145,13 @@ struct siv_chan *siv_chan_attach(const struct siv_grant *g)
 	strscpy(chan->service, g->service, sizeof(chan->service));
 	mutex_init(&chan->tx_lock);
 	mutex_init(&chan->rx_lock);
+	init_rwsem(&chan->map_lock);
 	spin_lock_init(&chan->wake_lock);
 	INIT_LIST_HEAD(&chan->accept_node);
 	hrtimer_init(&chan->more_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	chan->more_timer.function = chan_more_timer;
 	INIT_WORK(&chan->more_work, chan_more_work);
+	siv_zc_init(chan);
 	siv_event_init(&chan->ev_closed, SIV_UPCALL_CLOSED, chan_closed_fill, chan_closed_put);
 	kref_init(&chan->ref);
 
@@ -252,36 +256,69 @@ void siv_chan_event(struct siv_chan *chan)
 	if (chan_read_state(chan) & SIV_STATE_ABORTED && chan->sk)
 		siv_sock_aborted(chan->sk);
 	chan_wake(chan);
+	siv_zc_event(chan);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
+}
+
+/*
+ * The own position @own and the peer's @theirs of a direct direction, as a pair that an honest process
+ * and an honest peer can have shown: the reader's is not beyond the writer's, and the two are not
+ * further apart than @size. Both move while they are read: the reader's is read first, so it can only
+ * be too far back, and read again then; what it has gained meanwhile is cut off at the writer's.
+ */
+static void chan_load_pair(const u64 *reader, const u64 *writer, u64 size, u64 *rx, u64 *tx)
+{
+	*rx = virt_load_acquire(reader); /* P */
+	*tx = virt_load_acquire(writer); /* P */
+	if (*tx - *rx > size)
+		*rx = virt_load_acquire(reader); /* P */
+	if (siv_ring_reached(*rx, *tx))
+		*rx = *tx;
 }
 
 /* Bytes that can be read. Under rx_lock. */
 int siv_chan_readable(struct siv_chan *chan, u64 *bytes)
 {
-	u64 tx;
+	u64 rx, tx;
 
 	lockdep_assert_held(&chan->rx_lock);
 	if (READ_ONCE(chan->dead))
 		return -ECONNRESET;
-	tx = virt_load_acquire(&chan->theirs->tx_pos); /* P */
-	if (!siv_ring_readable(tx, chan->rx_seen, chan->rx_pos, chan->rx_size, bytes))
-		return -EPROTO;
-	chan->rx_seen = tx;
+	if (chan->direct_rx) {
+		chan_load_pair(&chan->own->rx_pos, &chan->theirs->tx_pos, chan->rx_size, &rx, &tx);
+		if (!siv_ring_moved(rx, chan->rx_pos, tx, chan->rx_seen, chan->rx_size))
+			return -EPROTO;
+		WRITE_ONCE(chan->rx_pos, rx);
+		*bytes = tx - rx;
+	} else {
+		tx = virt_load_acquire(&chan->theirs->tx_pos); /* P */
+		if (!siv_ring_readable(tx, chan->rx_seen, chan->rx_pos, chan->rx_size, bytes))
+			return -EPROTO;
+	}
+	WRITE_ONCE(chan->rx_seen, tx);
 	return 0;
 }
 
 /* Bytes that can be written. Under tx_lock. */
 int siv_chan_writable(struct siv_chan *chan, u64 *bytes)
 {
-	u64 rx;
+	u64 rx, tx;
 
 	lockdep_assert_held(&chan->tx_lock);
 	if (READ_ONCE(chan->dead))
 		return -ECONNRESET;
-	rx = virt_load_acquire(&chan->theirs->rx_pos); /* P */
-	if (!siv_ring_writable(rx, chan->tx_seen, chan->tx_pos, chan->tx_size, bytes))
-		return -EPROTO;
-	chan->tx_seen = rx;
+	if (chan->direct_tx) {
+		chan_load_pair(&chan->theirs->rx_pos, &chan->own->tx_pos, chan->tx_size, &rx, &tx);
+		if (!siv_ring_moved(rx, chan->tx_seen, tx, chan->tx_pos, chan->tx_size))
+			return -EPROTO;
+		WRITE_ONCE(chan->tx_pos, tx);
+		*bytes = chan->tx_size - (tx - rx);
+	} else {
+		rx = virt_load_acquire(&chan->theirs->rx_pos); /* P */
+		if (!siv_ring_writable(rx, chan->tx_seen, chan->tx_pos, chan->tx_size, bytes))
+			return -EPROTO;
+	}
+	WRITE_ONCE(chan->tx_seen, rx);
 	return 0;
 }
 
@@ -328,6 +365,38 @@ void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes)
 	virt_mb(); /* B, pairs with A in chan_arm() of the peer */
 	if (siv_ring_passed(old, new, READ_ONCE(chan->theirs->wake_space)))
 		siv_link_notify(chan->link, chan->slot);
+}
+
+/*
+ * Hands the directions of @bits to the process that maps the control window, and takes the others
+ * back: from where they are, unless the process has left an impossible position. -ECONNRESET,
+ * -EPROTO: as siv_chan_writable().
+ */
+int siv_chan_set_direct(struct siv_chan *chan, u32 bits)
+{
+	const bool tx = bits & SIV_DIRECT_TX, rx = bits & SIV_DIRECT_RX;
+	u64 n;
+	int err;
+
+	mutex_lock(&chan->tx_lock);
+	err = siv_chan_writable(chan, &n);
+	if (!err && tx != chan->direct_tx) {
+		siv_chan_tell_tx(chan);
+		/* whoever has the window may have written there */
+		virt_store_release(&chan->own->tx_pos, chan->tx_pos);
+		WRITE_ONCE(chan->direct_tx, tx);
+	}
+	mutex_unlock(&chan->tx_lock);
+	if (err)
+		return err;
+	mutex_lock(&chan->rx_lock);
+	err = siv_chan_readable(chan, &n);
+	if (!err && rx != chan->direct_rx) {
+		virt_store_release(&chan->own->rx_pos, chan->rx_pos);
+		WRITE_ONCE(chan->direct_rx, rx);
+	}
+	mutex_unlock(&chan->rx_lock);
+	return err;
 }
 
 /* Adds @bits to this side's state, and tells the peer. */
@@ -392,7 +461,7 @@ static bool chan_arm_data(struct siv_chan *chan, u64 want)
 	return chan_arm(chan, &chan->wake_data, &chan->own->wake_data, &chan->theirs->tx_pos, want);
 }
 
-static bool chan_arm_space(struct siv_chan *chan, u64 want)
+bool siv_chan_arm_space_locked(struct siv_chan *chan, u64 want)
 {
 	return chan_arm(chan, &chan->wake_space, &chan->own->wake_space, &chan->theirs->rx_pos,
 			want);
@@ -436,9 +505,17 @@ bool siv_chan_arm_space(struct siv_chan *chan, u64 want)
 	bool there;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
-	there = chan_arm_space(chan, want);
+	there = siv_chan_arm_space_locked(chan, want);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	return there;
+}
+
+/* This side's position, without its mutex. */
+static u64 chan_own_pos(const struct siv_chan *chan, bool direct, const u64 *private,
+			const u64 *shared)
+{
+	lockdep_assert_held(&chan->wake_lock);
+	return direct && !chan->dead ? READ_ONCE(*shared) : READ_ONCE(*private);
 }
 
 /*
@@ -447,16 +524,19 @@ bool siv_chan_arm_space(struct siv_chan *chan, u64 want)
  */
 void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool edge, struct siv_chan_poll *out)
 {
-	u64 data = READ_ONCE(chan->rx_pos) + min(lowat, chan->rx_size);
-	u64 space = READ_ONCE(chan->tx_pos) + siv_chan_space_low(chan) - chan->tx_size;
 	unsigned long flags;
+	u64 data, space;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
+	data = chan_own_pos(chan, READ_ONCE(chan->direct_rx), &chan->rx_pos, &chan->own->rx_pos) +
+	       min(lowat, chan->rx_size);
+	space = chan_own_pos(chan, READ_ONCE(chan->direct_tx), &chan->tx_pos, &chan->own->tx_pos) +
+		siv_chan_space_low(chan) - chan->tx_size;
 	out->readable = chan_arm_data(chan, data);
 	if (edge && out->readable && !chan->dead &&
 	    chan_arm_data(chan, virt_load_acquire(&chan->theirs->tx_pos) + 1)) /* P */
 		chan_wake(chan); /* more came meanwhile: that is the edge */
-	out->writable = chan_arm_space(chan, space);
+	out->writable = siv_chan_arm_space_locked(chan, space);
 	/* after arming: a bit that comes later comes with a notification */
 	out->peer_state = chan_read_state(chan);
 	out->dead = chan->dead;
@@ -481,16 +561,20 @@ static void chan_kill(struct siv_chan *chan, enum siv_closed_reason reason)
 		bits |= SIV_STATE_ABORTED;
 	siv_chan_shut(chan, bits);
 
+	down_write(&chan->map_lock);
 	spin_lock_irqsave(&chan->wake_lock, flags);
 	WRITE_ONCE(chan->dead, true);
 	if (reason != SIV_CLOSED_LOCAL && chan->sk)
 		siv_sock_aborted(chan->sk);
 	chan_wake(chan);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	up_write(&chan->map_lock);
 	mutex_lock(&chan->tx_lock);
 	mutex_unlock(&chan->tx_lock);
 	mutex_lock(&chan->rx_lock);
 	mutex_unlock(&chan->rx_lock);
+	siv_chan_zap(chan);
+	siv_zc_stop(chan);
 	/* nobody starts it any more; if it has run, its work puts */
 	if (hrtimer_cancel(&chan->more_timer))
 		siv_chan_put(chan);

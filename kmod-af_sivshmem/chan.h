@@ -28,21 +28,27 @@
 #include <linux/hrtimer.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <sivshmem/abi.h>
 
 #include "upcall.h"
 
+struct inode;
 struct iov_iter;
+struct page;
 struct siv_link;
 struct sock;
+struct ubuf_info;
 
 /* A wake word of this side. */
 struct siv_wake {
 	u64 word; /* what the shared one holds */
 	bool due; /* somebody relies on it, and no notification has come since */
 };
+
+struct siv_zc_queue;
 
 struct siv_chan {
 	/* fixed at attach */
@@ -64,22 +70,31 @@ struct siv_chan {
 	u64 tx_seen;             /* the peer's rx_pos when last looked at */
 	u64 tx_told;             /* up to here the peer's wake word was looked at */
 	u64 tx_low;              /* free bytes at which the ring counts as writable */
+	bool direct_tx;          /* a process moves tx_pos: tx_pos and tx_told lag behind its word */
 	bool tx_later;           /* more_timer or more_work is under way, with a reference */
 
 	struct mutex rx_lock ____cacheline_aligned_in_smp;
 	u64 rx_pos;              /* bytes read; the shared word is only an output */
 	u64 rx_seen;             /* the peer's tx_pos when last looked at */
+	bool direct_rx;          /* a process moves rx_pos */
 
 	spinlock_t wake_lock ____cacheline_aligned_in_smp;
 	struct siv_wake wake_data, wake_space;
 	u32 state;               /* SIV_STATE_* of this side, likewise */
 	u32 peer_state;          /* bits of the peer's that were ever seen */
-	bool dead;               /* no shared byte is touched any more; written under wake_lock */
+	bool dead;               /* no shared byte is touched any more; see siv_chan_detach() */
+
+	struct rw_semaphore map_lock;
+	struct inode *map_inode; /* held: whose mappings show the channel; NULL: none do */
+	struct page *map_page;   /* what writable windows show when it is dead */
+	bool mapped;             /* some window was mapped once */
 
 	struct sock *sk;         /* whom events wake, under wake_lock; NULL until accept() */
 	struct list_head node;   /* link->chans, under link->lock */
 	bool attached;           /* link->lock */
 	struct list_head accept_node; /* the listener's queue, under listeners_lock */
+	struct siv_zc_queue *zc; /* made with the first; its entries under wake_lock */
+	struct delayed_work zc_work; /* ends what the peer does not read; holds a reference */
 	struct hrtimer more_timer; /* ends what MSG_MORE puts off */
 	struct work_struct more_work;
 	enum siv_closed_reason reason;
@@ -115,6 +130,7 @@ void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes, bool more);
 void siv_chan_tell_tx(struct siv_chan *chan);
 void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes);
 void siv_chan_shut(struct siv_chan *chan, u32 bits);
+int siv_chan_set_direct(struct siv_chan *chan, u32 bits);
 
 /* Is the peer's position there, or the channel dead? Arms nothing: for who spins. */
 bool siv_chan_data_there(struct siv_chan *chan, u64 want);
@@ -123,6 +139,9 @@ bool siv_chan_space_there(struct siv_chan *chan, u64 want);
 /* Arms a wake word; true if there is nothing to wait for: the position is there, or dead. */
 bool siv_chan_arm_data(struct siv_chan *chan, u64 want);
 bool siv_chan_arm_space(struct siv_chan *chan, u64 want);
+
+/* The same, under wake_lock. */
+bool siv_chan_arm_space_locked(struct siv_chan *chan, u64 want);
 
 /*
  * What poll() wants to know; arms what is not there. With @edge also data beyond what is there: who
@@ -143,6 +162,19 @@ static inline u64 siv_chan_space_low(const struct siv_chan *chan)
 {
 	return READ_ONCE(chan->tx_low);
 }
+
+/* chan_map.c */
+void siv_chan_zap(struct siv_chan *chan);
+void siv_chan_map_free(struct siv_chan *chan);
+int siv_map_find(const struct siv_chan *chan, const struct iov_iter *iter, u64 *at);
+
+/* chan_zc.c */
+void siv_zc_init(struct siv_chan *chan);
+int siv_zc_prepare(struct siv_chan *chan);
+void siv_zc_add(struct siv_chan *chan, struct ubuf_info *uarg, u64 end);
+void siv_zc_event(struct siv_chan *chan);
+void siv_zc_flush(struct siv_chan *chan);
+void siv_zc_stop(struct siv_chan *chan);
 
 /* chan_copy.c: @pos is a position; both stop short at the first byte that faults. */
 size_t siv_chan_copy_in(struct siv_chan *chan, u64 pos, size_t len, struct iov_iter *from);

@@ -6,9 +6,11 @@
 #define _SIV_COMPAT_H
 
 #include <linux/fs.h>
+#include <linux/mm.h>
 #include <linux/mm_types.h>
 #include <linux/net.h>
 #include <linux/rcupdate.h>
+#include <linux/uio.h>
 #include <linux/version.h>
 
 /* The executable of @mm with a reference, or NULL; get_mm_exe_file() is not exported. */
@@ -26,6 +28,40 @@ static inline struct file *siv_compat_exe_file(struct mm_struct *mm)
 #endif
 	rcu_read_unlock();
 	return exe;
+}
+
+/* In mmap(), before anybody sees @vma: 6.3 made vm_flags read-only. */
+static inline void siv_compat_vm_flags(struct vm_area_struct *vma, unsigned long set,
+				       unsigned long clear)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_mod(vma, set, clear);
+#else
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+#endif
+}
+
+/* The first piece of user memory of @iter, which is user_backed_iter(); iter_iov() came with 6.4. */
+struct siv_segment {
+	unsigned long addr;
+	size_t len;
+};
+
+static inline struct siv_segment siv_compat_segment(const struct iov_iter *iter)
+{
+	size_t left = iov_iter_count(iter);
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	return (struct siv_segment){ (unsigned long)iter_iov_addr(iter),
+				     min(left, (size_t)iter_iov_len(iter)) };
+#else
+	struct iovec iov;
+
+	if (iter_is_ubuf(iter))
+		return (struct siv_segment){ (unsigned long)iter->ubuf + iter->iov_offset, left };
+	iov = iov_iter_iovec(iter);
+	return (struct siv_segment){ (unsigned long)iov.iov_base, iov.iov_len };
+#endif
 }
 
 /*

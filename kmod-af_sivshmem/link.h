@@ -5,7 +5,9 @@
  * Lock order, outermost first:
  *
  *	lock_sock(sk)		never together with link->lock
+ *	mmap_lock		a process's; never taken under any lock below but link->lock
  *	link->lock		mutex: configuration, the list of channels
+ *	chan->map_lock		rwsem: whether pages of the channel may be mapped
  *	chan->tx_lock, rx_lock	mutexes: one direction each; both only by siv_chan_detach()
  *	listeners_lock		spinlock: the listeners and their queues
  *	chan->wake_lock		spinlock, irqs off: wake words, states, "dead"
@@ -47,6 +49,8 @@ struct siv_link_ops {
 	 * epoch, under link->lock, while the link is down.
 	 */
 	int (*prepare)(struct siv_link *link, u64 size);
+	/* The page frame of the byte at @offset of the memory, for mmap(); while the link is up. */
+	unsigned long (*pfn)(const struct siv_link *link, u64 offset);
 	bool fixed_end;     /* link->end is set at registration */
 	bool heartbeat;     /* the peer can die silently */
 	bool scrub;         /* nobody but us clears a channel's pages: the server's end does */

@@ -42,10 +42,16 @@ static int local_prepare(struct siv_link *link, u64 size)
 	return err;
 }
 
+static unsigned long local_pfn(const struct siv_link *link, u64 offset)
+{
+	return vmalloc_to_pfn(link->mem + offset);
+}
+
 static const struct siv_link_ops local_ops = {
 	.kind = SIV_LINK_LOCAL,
 	.kick = local_kick,
 	.prepare = local_prepare,
+	.pfn = local_pfn,
 	.fixed_end = true,
 	.scrub = true,
 };

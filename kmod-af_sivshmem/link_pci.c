@@ -102,10 +102,16 @@ static int pci_prepare(struct siv_link *link, u64 size)
 	return size > link->mem_size ? -EINVAL : 0;
 }
 
+static unsigned long pci_pfn(const struct siv_link *link, u64 offset)
+{
+	return PHYS_PFN(pci_resource_start(to_pci_dev(link->dev), 2) + offset);
+}
+
 static const struct siv_link_ops pci_ops = {
 	.kind = SIV_LINK_PCI,
 	.kick = pci_kick,
 	.prepare = pci_prepare,
+	.pfn = pci_pfn,
 	.heartbeat = true,
 };
 

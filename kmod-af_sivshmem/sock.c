@@ -153,6 +153,7 @@ static int siv_create(struct net *net, struct socket *sock, int protocol, int ke
 	sock->ops = siv_ops_of(sock->type);
 	sock->state = SS_UNCONNECTED;
 	siv_compat_custom_sockopt(sock);
+	set_bit(SOCK_SUPPORT_ZC, &sock->flags);
 	return sock_new(net, sock, sock->type, kern) ? 0 : -ENOMEM;
 }
 
@@ -433,6 +434,7 @@ static int siv_accept(struct socket *sock, struct socket *newsock, SIV_ACCEPT_AR
 	siv_sock_graft(newsk, chan);
 	newsock->ops = siv_ops_of(newsk->sk_type);
 	siv_compat_custom_sockopt(newsock);
+	set_bit(SOCK_SUPPORT_ZC, &newsock->flags);
 	newsock->state = SS_CONNECTED;
 	release_sock(newsk);
 	return 0;
@@ -689,7 +691,7 @@ static const struct proto_ops siv_stream_ops = {
 	.shutdown = siv_shutdown,
 	.setsockopt = siv_setsockopt,
 	.getsockopt = siv_getsockopt,
-	.mmap = sock_no_mmap, /* the windows are in the ABI, but not built yet */
+	.mmap = siv_mmap,
 	.splice_read = siv_splice_read,
 	.sendmsg = siv_sendmsg,
 	.recvmsg = siv_recvmsg,
@@ -711,7 +713,7 @@ static const struct proto_ops siv_seqpacket_ops = {
 	.shutdown = siv_shutdown,
 	.setsockopt = siv_setsockopt,
 	.getsockopt = siv_getsockopt,
-	.mmap = sock_no_mmap, /* the windows are in the ABI, but not built yet */
+	.mmap = siv_mmap,
 	.splice_read = siv_splice_read,
 	.sendmsg = siv_record_sendmsg,
 	.recvmsg = siv_record_recvmsg,

@@ -95,6 +95,9 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int siv_record_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 int siv_record_next(struct siv_chan *chan, u64 *bytes);
 
+/* chan_map.c */
+int siv_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma);
+
 /* sock_splice.c */
 ssize_t siv_splice_read(struct socket *sock, loff_t *pos, struct pipe_inode_info *pipe, size_t len,
 			unsigned int flags);

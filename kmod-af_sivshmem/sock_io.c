@@ -25,8 +25,9 @@ int siv_io_failed(struct siv_chan *chan, int err)
 				     chan->service, chan->peer.addr.ssiv_vm,
 				     chan->peer.addr.ssiv_service);
 		siv_chan_detach(chan, SIV_CLOSED_VIOLATION, true);
+		err = -ECONNRESET;
 	}
-	return -ECONNRESET;
+	return err;
 }
 
 int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write)
@@ -117,6 +118,11 @@ static bool drain_idle(struct sock *sk, struct siv_chan *chan, u64 want)
 
 int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo)
 {
+	u64 room;
+
+	mutex_lock(&chan->tx_lock);
+	siv_chan_writable(chan, &room); /* where a process moves it, finds out how far it is */
+	mutex_unlock(&chan->tx_lock);
 	return io_wait(sk, chan, drain_idle, READ_ONCE(chan->tx_pos), timeo);
 }
 
@@ -191,6 +197,8 @@ static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
 	/* under the mutex: shutdown() takes it before it calls the position final */
 	if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 		err = -EPIPE;
+	if (!err && chan->direct_tx)
+		err = -EBUSY;
 	if (!err) {
 		n = min3((u64)msg_data_left(msg), step->ready, (u64)SIV_COPY_CHUNK);
 		if (n)
@@ -201,7 +209,7 @@ static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
 			siv_chan_tell_tx(chan);
 	}
 	mutex_unlock(&chan->tx_lock);
-	return err && err != -EPIPE ? siv_io_failed(chan, err) : err;
+	return siv_io_failed(chan, err);
 }
 
 int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
@@ -225,6 +233,12 @@ int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		goto out;
 	}
 	err = siv_send_refused(sk, chan);
+	if (!err)
+		err = siv_send_in_place(sk, chan, msg, len);
+	if (err > 0) {
+		sent = err;
+		err = 0;
+	}
 	while (!err && msg_data_left(msg)) {
 		err = send_step(sk, chan, msg, &step);
 		if (err == -ERESTARTSYS)
@@ -282,6 +296,8 @@ static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
 	if (mutex_lock_interruptible(&chan->rx_lock))
 		return -ERESTARTSYS;
 	err = siv_chan_readable(chan, &step->ready);
+	if (!err && chan->direct_rx)
+		err = -EBUSY;
 	if (!err) {
 		step->ready -= min(step->ready, r->skip);
 		n = min3((u64)r->left, step->ready, (u64)SIV_COPY_CHUNK);
@@ -294,7 +310,7 @@ static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
 			siv_chan_publish_rx(chan, step->moved);
 	}
 	mutex_unlock(&chan->rx_lock);
-	return err ? siv_io_failed(chan, err) : 0;
+	return siv_io_failed(chan, err);
 }
 
 /* As on AF_UNIX, a call for no bytes waits for one all the same, and SO_PEEK_OFF is honoured. */
@@ -450,6 +466,7 @@ int siv_shutdown(struct socket *sock, int how)
 		siv_chan_wake_sock(chan);
 		mutex_lock(&chan->tx_lock);
 		mutex_unlock(&chan->tx_lock);
+		siv_zc_flush(chan);
 	}
 	if (how & RCV_SHUTDOWN)
 		bits |= SIV_STATE_SHUT_RD;
@@ -503,6 +520,9 @@ int siv_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 	int err = 0;
 
 	switch (cmd) {
+	case SIV_IOC_WAIT:
+	case SIV_IOC_KICK:
+		return siv_map_ioctl(sock->sk, chan, cmd, arg);
 	case SIOCINQ:
 		err = ioctl_inq(sock->sk, chan, &n);
 		break;

@@ -24,8 +24,8 @@ struct siv_step {
 };
 
 /*
- * What is wrong with the channel itself, as the caller's errno: -EPROTO from the ring resets it, and
- * either way it is -ECONNRESET. Not under the mutexes.
+ * The caller's errno for what a step over the ring came to: -EPROTO resets the channel and is
+ * -ECONNRESET, everything else is passed on. Not under the mutexes.
  */
 int siv_io_failed(struct siv_chan *chan, int err);
 
@@ -37,6 +37,14 @@ int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write);
 
 /* The errno of a call whose wait for a mutex a signal ended. */
 int siv_io_interrupted(long timeo);
+
+/*
+ * sock_map.c: commits @len bytes that were written into the transmit window. @len; 0: the memory is
+ * not of the window, copy it; or -errno: -EINVAL where it lies elsewhere in the window than at the
+ * transmit position, or only partly in it.
+ */
+int siv_send_in_place(struct sock *sk, struct siv_chan *chan, struct msghdr *msg, size_t len);
+int siv_map_ioctl(struct sock *sk, struct siv_chan *chan, unsigned int cmd, unsigned long arg);
 
 /* 0, or why nothing can be sent (any more): -ECONNRESET, -EPIPE. */
 int siv_send_refused(struct sock *sk, struct siv_chan *chan);

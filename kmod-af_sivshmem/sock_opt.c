@@ -16,6 +16,7 @@
 
 #include "chan.h"
 #include "sock.h"
+#include "sock_io.h"
 
 /* Whom an accepted socket reports where no SIVSHMEM_ALIAS_PEER names its VM: TEST-NET-1. */
 #define SIV_ALIAS_PEER_DEFAULT 0xc0000201 /* 192.0.2.1 */
@@ -198,6 +199,22 @@ static int reuseport_set(struct sock *sk, sockptr_t val, unsigned int len)
 	return 0;
 }
 
+static int direct_set(struct sock *sk, sockptr_t val, unsigned int len)
+{
+	struct siv_chan *chan = siv_sock_chan(sk);
+	u32 bits;
+
+	if (len != sizeof(bits))
+		return -EINVAL;
+	if (copy_from_sockptr(&bits, val, sizeof(bits)))
+		return -EFAULT;
+	if (bits & ~(SIV_DIRECT_TX | SIV_DIRECT_RX))
+		return -EINVAL;
+	if (!chan)
+		return -ENOTCONN;
+	return siv_io_failed(chan, siv_chan_set_direct(chan, bits));
+}
+
 /* SOL_SOCKET comes here where siv_compat_custom_sockopt() can make it. */
 int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
 {
@@ -240,7 +257,7 @@ int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsi
 		err = reuseport_set(sk, val, len);
 		break;
 	case SIVSHMEM_DIRECT:
-		err = -EOPNOTSUPP; /* has its place in the ABI, but is not built yet */
+		err = direct_set(sk, val, len);
 		break;
 	}
 unlock:
@@ -288,6 +305,12 @@ static int getsockopt_locked(struct sock *sk, int level, int name, char __user *
 		return opt_put(&n, sizeof(n), val, len);
 	case SIVSHMEM_RX_SIZE:
 		n = chan ? chan->rx_size : ss->rx_order ? 1u << ss->rx_order : 0;
+		return opt_put(&n, sizeof(n), val, len);
+	case SIVSHMEM_DIRECT:
+		if (!chan)
+			return -ENOTCONN;
+		n = (READ_ONCE(chan->direct_tx) ? SIV_DIRECT_TX : 0) |
+		    (READ_ONCE(chan->direct_rx) ? SIV_DIRECT_RX : 0);
 		return opt_put(&n, sizeof(n), val, len);
 	case SIVSHMEM_REUSEPORT:
 		n = sk->sk_reuseport;

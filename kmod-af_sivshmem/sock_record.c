@@ -30,6 +30,8 @@ static int record_send_step(struct sock *sk, struct siv_chan *chan, struct msghd
 	/* under the mutex: shutdown() takes it before it calls the position final */
 	if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 		err = -EPIPE;
+	if (!err && chan->direct_tx)
+		err = -EBUSY;
 	if (err)
 		goto unlock;
 	if (step->ready < span) {
@@ -52,7 +54,7 @@ static int record_send_step(struct sock *sk, struct siv_chan *chan, struct msghd
 	}
 unlock:
 	mutex_unlock(&chan->tx_lock);
-	return err && err != -EPIPE ? siv_io_failed(chan, err) : err;
+	return siv_io_failed(chan, err);
 }
 
 /* As AF_UNIX has it: an error of the socket is told first, and EPIPE comes without SIGPIPE. */
@@ -73,7 +75,10 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		return err;
 	if (len > chan->tx_size - SIV_RECORD_HEADER)
 		return -EMSGSIZE;
-	for (;;) {
+	err = siv_send_refused(sk, chan);
+	if (!err)
+		err = siv_send_in_place(sk, chan, msg, len);
+	while (!err) {
 		err = siv_send_refused(sk, chan);
 		if (!err)
 			err = record_send_step(sk, chan, msg, len, &step);
@@ -86,8 +91,6 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		else if (step.moved < len)
 			err = siv_io_fault_in(&msg->msg_iter, len, len, false);
 		else
-			break;
-		if (err)
 			break;
 	}
 	siv_send_arm(sk, chan);
@@ -112,6 +115,8 @@ static int record_recv_step(struct siv_chan *chan, struct msghdr *msg, size_t le
 	if (mutex_lock_interruptible(&chan->rx_lock))
 		return -ERESTARTSYS;
 	err = siv_chan_readable(chan, &ready);
+	if (!err && chan->direct_rx)
+		err = -EBUSY;
 	if (err || !ready)
 		goto unlock;
 	err = -EPROTO;
@@ -131,7 +136,7 @@ static int record_recv_step(struct siv_chan *chan, struct msghdr *msg, size_t le
 		siv_chan_publish_rx(chan, siv_record_span(r->header.len));
 unlock:
 	mutex_unlock(&chan->rx_lock);
-	return err ? siv_io_failed(chan, err) : 0;
+	return siv_io_failed(chan, err);
 }
 
 /* A record's buffer is filled whole, or the record stays. */

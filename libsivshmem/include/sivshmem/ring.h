@@ -43,6 +43,16 @@ static inline bool siv_ring_writable(__u64 rx, __u64 seen, __u64 pos, __u64 size
 	return true;
 }
 
+/*
+ * The kernel's view of a direction whose own position a process moves. The reader's @rx was @rx_seen
+ * and the writer's @tx was @tx_seen when last looked at; one of the two is the process's, the other
+ * the peer's. True unless one went back, or more is in flight than the ring holds.
+ */
+static inline bool siv_ring_moved(__u64 rx, __u64 rx_seen, __u64 tx, __u64 tx_seen, __u64 size)
+{
+	return (__s64)(rx - rx_seen) >= 0 && (__s64)(tx - tx_seen) >= 0 && tx - rx <= size;
+}
+
 /* Did the step from @old to @new pass the wake word @wake, that is old < wake <= new? */
 static inline bool siv_ring_passed(__u64 old, __u64 new_pos, __u64 wake)
 {
