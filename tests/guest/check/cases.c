@@ -579,6 +579,16 @@ static const struct {
 	const char *name;
 	void (*run)(const char *arg);
 } cases[] = {
+	{ "map-rights", case_map_rights },
+	{ "map-fork", case_map_fork },
+	{ "map-in-place", case_map_in_place },
+	{ "map-elsewhere", case_map_elsewhere },
+	{ "map-direct", case_map_direct },
+	{ "map-wait", case_map_wait },
+	{ "map-violation", case_map_violation },
+	{ "map-scribble", case_map_scribble },
+	{ "map-reset", case_map_reset },
+	{ "map-records", case_map_records },
 	{ "duplex", case_duplex },
 	{ "many", case_many },
 	{ "churn", case_churn },

@@ -36,5 +36,15 @@ void case_record_held(const char *arg);
 void case_hold(const char *arg);
 void case_ping(const char *arg);
 void case_marker(const char *arg);
+void case_map_rights(const char *arg);
+void case_map_fork(const char *arg);
+void case_map_in_place(const char *arg);
+void case_map_elsewhere(const char *arg);
+void case_map_direct(const char *arg);
+void case_map_wait(const char *arg);
+void case_map_violation(const char *arg);
+void case_map_scribble(const char *arg);
+void case_map_reset(const char *arg);
+void case_map_records(const char *arg);
 
 #endif
