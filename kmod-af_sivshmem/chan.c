@@ -566,14 +566,15 @@ static void chan_kill(struct siv_chan *chan, enum siv_closed_reason reason)
 	WRITE_ONCE(chan->dead, true);
 	if (reason != SIV_CLOSED_LOCAL && chan->sk)
 		siv_sock_aborted(chan->sk);
-	chan_wake(chan);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	up_write(&chan->map_lock);
+	siv_chan_zap(chan);
+	/* after the zap: who is told of the end finds nothing any more in what it has mapped */
+	siv_chan_wake_sock(chan);
 	mutex_lock(&chan->tx_lock);
 	mutex_unlock(&chan->tx_lock);
 	mutex_lock(&chan->rx_lock);
 	mutex_unlock(&chan->rx_lock);
-	siv_chan_zap(chan);
 	siv_zc_stop(chan);
 	/* nobody starts it any more; if it has run, its work puts */
 	if (hrtimer_cancel(&chan->more_timer))
