@@ -5,7 +5,7 @@ SIV_VERSION := 0.1.0
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 
-LIBSIVSHMEM_SRC := $(addprefix libsivshmem/src/,addr.c error.c family.c socket.c)
+LIBSIVSHMEM_SRC := $(addprefix libsivshmem/src/,addr.c error.c family.c map.c map_open.c socket.c)
 LIBSIVSHMEM_MAP := libsivshmem/libsivshmem.map
 # What the shim and the tests of rules need of it.
 SIV_ADDR_SRC := $(addprefix libsivshmem/src/,addr.c family.c)
@@ -29,3 +29,6 @@ $(eval $(call unit,test_addr,tests/unit/test_addr.c $(LIBSIVSHMEM_SRC),-D_GNU_SO
 $(eval $(call fuzzer,fuzz_addr,tests/fuzz/fuzz_addr.c $(SIV_ADDR_SRC),-D_GNU_SOURCE,))
 $(eval $(call unit,test_ring,tests/unit/test_ring.c,,))
 $(eval $(call fuzzer,fuzz_ring,tests/fuzz/fuzz_ring.c,,))
+# the test plays the kernel
+MAP_WRAPS := $(foreach f,ioctl send recv,-Wl$(comma)--wrap=$(f))
+$(eval $(call unit,test_map,tests/unit/test_map.c libsivshmem/src/map.c,-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))

@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Mapped channels: the ways on which a call is made, something is waited for or something is wrong.
+ * Setting up and taking down is in map_open.c.
+ *
+ * The peer may write every shared word at any time. Each is read once into a local and checked with
+ * ring.h against what this side keeps for itself; nothing of the own control page is ever read back.
+ */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <sivshmem/map.h>
+
+#include "internal.h"
+
+enum {
+	LOOKS_PER_CLOCK = 512, /* looks at a position between two at the clock, or the peer's state */
+	SPIN_START_NS = 10000, /* what spinning grows from, and ends below; KVM's halt_poll_ns_grow_start */
+	/* Where not direct, put off is at most this share of the ring: the other side works meanwhile. */
+	PUT_OFF_SHARE = 4,
+};
+
+static __u64 load(const __u64 *word)
+{
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE); /* P */
+}
+
+/* Read before a position: SHUT_WR is published after the last one. */
+static __u32 load_state(const struct siv_chan_page *theirs)
+{
+	__u32 state = __atomic_load_n(&theirs->state, __ATOMIC_ACQUIRE); /* S */
+
+	return state & SIV_STATE_ABORTED ? state | SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD : state;
+}
+
+static __s64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+SIV_PUBLIC int siv_kick(int fd)
+{
+	/* nobody is there to be told any more: whoever calls next finds out */
+	return ioctl(fd, SIV_IOC_KICK) && errno == ECONNRESET ? -ECONNRESET : 0;
+}
+
+/* Waiting ---------------------------------------------------------------------------------------- */
+
+struct wait {
+	const __u64 *word;   /* the peer's position */
+	__u64 want;
+	const __u32 *state;
+	__u32 over;          /* bits of it that end the wait */
+	bool attached;       /* 0 in it does, too: a peer that has not come yet is waited for */
+	struct siv_wait how; /* for the kernel */
+	struct siv_spin *spin;
+	int fd;
+};
+
+/* True: there is something to look at. What is there, the caller checks. */
+static bool look_often(const struct wait *w)
+{
+	__u32 state;
+
+	for (int i = 0; i < LOOKS_PER_CLOCK; i++)
+		if (siv_ring_reached(load(w->word), w->want))
+			return true;
+	state = __atomic_load_n(w->state, __ATOMIC_RELAXED);
+	return state ? state & (w->over | SIV_STATE_ABORTED) : w->attached;
+}
+
+/* @waited: how long it took until there was something, with sleeping. */
+static void adapt(struct siv_spin *spin, __u64 waited)
+{
+	if (waited > spin->max_ns) {
+		spin->now_ns /= 2;
+		if (spin->now_ns < SPIN_START_NS)
+			spin->now_ns = 0;
+		return;
+	}
+	spin->now_ns = spin->now_ns ? 2 * spin->now_ns : SPIN_START_NS;
+	if (spin->now_ns > spin->max_ns)
+		spin->now_ns = spin->max_ns;
+}
+
+/* 0: look again. 1: the kernel says that there is something. -ETIMEDOUT, -EINTR, -ECONNRESET. */
+static int wait_for(struct wait *w)
+{
+	const __s64 deadline = w->how.deadline_ns;
+	__s64 start, now;
+
+	if (!deadline)
+		return -ETIMEDOUT;
+	if (w->spin->now_ns && look_often(w))
+		return 0;
+	start = now = now_ns();
+	while (w->fd < 0 || now - start < (__s64)w->spin->now_ns) {
+		if (deadline >= 0 && now >= deadline)
+			return -ETIMEDOUT;
+		if (look_often(w))
+			return 0;
+		now = now_ns();
+	}
+	if (deadline >= 0 && now >= deadline)
+		return -ETIMEDOUT;
+	if (ioctl(w->fd, SIV_IOC_WAIT, &w->how))
+		return -errno;
+	adapt(w->spin, now_ns() - start);
+	return 1;
+}
+
+/*
+ * The peer's page is zero. It is so before its kernel has set it up, too, as long as ours says that the
+ * channel lives: @look is a wait without sleeping.
+ */
+static bool is_reset(int fd, bool attached, const struct siv_wait *look)
+{
+	return attached || (fd >= 0 && ioctl(fd, SIV_IOC_WAIT, look) && errno == ECONNRESET);
+}
+
+/* Transmitting ----------------------------------------------------------------------------------- */
+
+static int tx_fail(struct siv_tx *tx, int err)
+{
+	tx->err = err;
+	tx->limit = tx->pos; /* the fast path ends here */
+	return err;
+}
+
+/* The peer broke the rules: the kernel looks for itself, and resets the channel. */
+static int tx_violation(struct siv_tx *tx)
+{
+	int bytes;
+
+	if (tx->fd >= 0)
+		ioctl(tx->fd, SIOCOUTQ, &bytes);
+	return tx_fail(tx, -ECONNRESET);
+}
+
+/* Looks at the peer's position. 0, or an error that stays. */
+static int tx_look(struct siv_tx *tx)
+{
+	const __u64 size = tx->mask + 1, seen = tx->limit - size;
+	const struct siv_wait alive = { .space = seen + 1, .what = SIV_WAIT_SPACE };
+	__u64 rx, bytes;
+	__u32 state;
+
+	if (tx->err)
+		return tx->err;
+	state = load_state(tx->theirs);
+	rx = load(&tx->theirs->rx_pos);
+	if (!state && is_reset(tx->fd, tx->attached, &alive))
+		return tx_fail(tx, -ECONNRESET);
+	if (!siv_ring_writable(rx, seen, tx->pos, size, &bytes))
+		return tx_violation(tx);
+	tx->limit = rx + size;
+	tx->attached |= !!state;
+	if (state & SIV_STATE_ABORTED)
+		return tx_fail(tx, -ECONNRESET);
+	if (state & SIV_STATE_SHUT_RD)
+		return tx_fail(tx, -EPIPE);
+	return 0;
+}
+
+/* The same with a flush where it does not help: who gets -EAGAIN may wait for the peer elsewhere. */
+static int tx_room(struct siv_tx *tx, __u64 span)
+{
+	int err;
+
+	if (span <= tx->limit - tx->pos)
+		return 0;
+	err = tx_look(tx);
+	if (err || span <= tx->limit - tx->pos)
+		return err;
+	return siv_flush(tx) ?: -EAGAIN;
+}
+
+SIV_PUBLIC int siv_reserve_slow(struct siv_tx *tx, size_t len, void **view)
+{
+	int err;
+
+	if (len > siv_reserve_max(tx))
+		return tx->err ?: -EMSGSIZE;
+	err = tx_room(tx, siv_tx_span(tx, len));
+	if (!err)
+		*view = tx->data + (tx->pos & tx->mask) + tx->header;
+	return err;
+}
+
+SIV_PUBLIC ssize_t siv_room(struct siv_tx *tx, size_t want)
+{
+	const size_t max = siv_reserve_max(tx);
+	__u64 room;
+	int err = tx_room(tx, siv_tx_span(tx, want < max ? want : max));
+
+	if (err && err != -EAGAIN)
+		return err;
+	/* a record's data is padded: of what is free, whole headers count */
+	room = tx->limit - tx->pos;
+	return room < tx->header ? 0 : room - tx->header;
+}
+
+SIV_PUBLIC int siv_reserve_wait(struct siv_tx *tx, size_t len, __s64 deadline_ns, void **view)
+{
+	struct wait w = {
+		.word = &tx->theirs->rx_pos,
+		.state = &tx->theirs->state,
+		.over = SIV_STATE_SHUT_RD,
+		.how = { .deadline_ns = deadline_ns, .what = SIV_WAIT_SPACE },
+		.spin = &tx->spin,
+		.fd = tx->fd,
+	};
+	int err, woken = 0;
+
+	for (;;) {
+		err = siv_reserve(tx, len, view);
+		if (err != -EAGAIN)
+			return err;
+		/* the kernel saw an end where none is to be seen: it is this side's */
+		if (woken)
+			return tx_fail(tx, -EPIPE);
+		w.attached = tx->attached;
+		w.want = w.how.space = tx->pos + siv_tx_span(tx, len) - (tx->mask + 1);
+		woken = wait_for(&w);
+		if (woken < 0)
+			return woken == -ECONNRESET ? tx_fail(tx, woken) : woken;
+	}
+}
+
+/* All of [told, end), or the one record there, from where it lies. */
+static int tx_send(struct siv_tx *tx, __u64 at, size_t len, int flags)
+{
+	const __u8 *view = tx->data + (at & tx->mask);
+	ssize_t n;
+
+	do {
+		n = send(tx->fd, view, len, flags | MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno != EINTR)
+			return tx_fail(tx, -errno);
+		if (n > 0) {
+			view += n;
+			len -= n;
+		}
+	} while (n < 0 || len);
+	return 0;
+}
+
+static int tx_send_held(struct siv_tx *tx, int flags)
+{
+	int err = tx_send(tx, tx->told + tx->header, tx->held_len,
+			  flags | (tx->held_flags & SIV_EOR ? MSG_EOR : 0));
+
+	if (!err)
+		tx->told += siv_record_span(tx->held_len);
+	return err;
+}
+
+SIV_PUBLIC int siv_flush_slow(struct siv_tx *tx)
+{
+	int err;
+
+	if (tx->err)
+		return tx->err;
+	if (tx->header)
+		return tx_send_held(tx, 0);
+	err = tx_send(tx, tx->told, tx->pos - tx->told, 0);
+	if (!err)
+		tx->told = tx->pos;
+	return err;
+}
+
+static void put_record(struct siv_tx *tx, __u32 len, unsigned int flags)
+{
+	struct siv_record record = { .len = len, .flags = flags & SIV_EOR ? SIV_RECORD_EOR : 0 };
+
+	memcpy(tx->data + (tx->pos & tx->mask), &record, sizeof(record));
+}
+
+/* Records, and where the kernel has the position. */
+SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags)
+{
+	int err = 0;
+
+	if (tx->err)
+		return tx->err;
+	if (len > siv_reserve_max(tx) || siv_tx_span(tx, len) > tx->limit - tx->pos)
+		return -EINVAL;
+	if (tx->own) {
+		put_record(tx, len, flags);
+		tx->pos += siv_record_span(len);
+		__atomic_store_n(&tx->own->tx_pos, tx->pos, __ATOMIC_RELEASE); /* P: after the bytes */
+		return flags & SIV_MORE ? 0 : siv_tell_tx(tx);
+	}
+	if (tx->header) {
+		/* one is held back, so that a flush has something to send */
+		if (tx->told != tx->pos)
+			err = tx_send_held(tx, MSG_MORE);
+		if (err)
+			return err;
+		tx->held_len = len;
+		tx->held_flags = flags;
+	}
+	tx->pos += siv_tx_span(tx, len);
+	if (flags & SIV_MORE && (tx->header || tx->pos - tx->told <= tx->mask / PUT_OFF_SHARE))
+		return 0;
+	return siv_flush(tx);
+}
+
+/* Receiving -------------------------------------------------------------------------------------- */
+
+/* As all windows are after a reset. */
+static const struct siv_chan_page nobody;
+
+/* From now on the fast path, too, finds nothing, whatever the peer writes. */
+static int rx_fail(struct siv_rx *rx, int err)
+{
+	rx->err = err;
+	rx->theirs = &nobody;
+	rx->pos = rx->seen = rx->told = rx->span = 0;
+	return err;
+}
+
+static int rx_violation(struct siv_rx *rx)
+{
+	int bytes;
+
+	if (rx->fd >= 0)
+		ioctl(rx->fd, SIOCINQ, &bytes);
+	return rx_fail(rx, -ECONNRESET);
+}
+
+SIV_PUBLIC int siv_rx_is_reset(struct siv_rx *rx)
+{
+	return rx->err ?: rx_fail(rx, -ECONNRESET);
+}
+
+/* Looks at the peer's position, and state. 0, or an error that stays. */
+static int rx_look(struct siv_rx *rx, __u32 *state)
+{
+	const struct siv_wait alive = { .data = rx->pos + 1, .what = SIV_WAIT_DATA };
+	__u64 tx, bytes;
+
+	if (rx->err)
+		return rx->err;
+	*state = load_state(rx->theirs);
+	tx = load(&rx->theirs->tx_pos);
+	if (!*state && is_reset(rx->fd, rx->attached, &alive))
+		return rx_fail(rx, -ECONNRESET);
+	if (!siv_ring_readable(tx, rx->seen, rx->pos, rx->mask + 1, &bytes))
+		return rx_violation(rx);
+	rx->seen = tx;
+	rx->attached |= !!*state;
+	return 0;
+}
+
+/* The record at the read position, of which something is there. Its header is read once. */
+static int rx_record(struct siv_rx *rx)
+{
+	const __u64 bytes = rx->seen - rx->pos;
+	union {
+		__u64 word;
+		struct siv_record record;
+	} header;
+
+	if (bytes < SIV_RECORD_HEADER)
+		return rx_violation(rx);
+	header.word = __atomic_load_n((const __u64 *)(rx->data + (rx->pos & rx->mask)),
+				      __ATOMIC_RELAXED);
+	if (!siv_record_possible(header.record.len, bytes))
+		return rx_violation(rx);
+	rx->len = header.record.len;
+	rx->rec_flags = header.record.flags;
+	rx->span = siv_record_span(rx->len);
+	return 0;
+}
+
+/* Nothing is left: the end of file, ECONNRESET, or not yet. */
+static ssize_t rx_nothing(struct siv_rx *rx, __u32 state, const void **view)
+{
+	int err;
+
+	if (state & SIV_STATE_ABORTED)
+		return rx_fail(rx, -ECONNRESET);
+	if (rx->over || state & SIV_STATE_SHUT_WR) {
+		*view = NULL;
+		return 0;
+	}
+	err = siv_release_flush(rx);
+	return err ?: -EAGAIN;
+}
+
+/* @min bytes, a record, or what is left at the end. */
+static ssize_t rx_take(struct siv_rx *rx, __u64 min, const void **view)
+{
+	__u32 state = SIV_STATE_ATTACHED;
+	__u64 bytes = rx->seen - rx->pos;
+	int err;
+
+	if (!rx->span && bytes < min) {
+		err = rx_look(rx, &state);
+		if (err)
+			return err;
+		bytes = rx->seen - rx->pos;
+	}
+	if (!bytes)
+		return rx_nothing(rx, state, view);
+	if (rx->header && !rx->span) {
+		err = rx_record(rx);
+		if (err)
+			return err;
+	}
+	if (!rx->header && bytes < min && !rx->over && !(state & SIV_STATE_SHUT_WR))
+		return siv_release_flush(rx) ?: -EAGAIN;
+	*view = rx->data + (rx->pos & rx->mask) + rx->header;
+	return rx->header ? rx->len : bytes;
+}
+
+SIV_PUBLIC ssize_t siv_peek_slow(struct siv_rx *rx, const void **view)
+{
+	return rx_take(rx, 1, view);
+}
+
+SIV_PUBLIC ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
+				 const void **view)
+{
+	struct wait w = {
+		.word = &rx->theirs->tx_pos,
+		.state = &rx->theirs->state,
+		.over = SIV_STATE_SHUT_WR,
+		.how = { .deadline_ns = deadline_ns, .what = SIV_WAIT_DATA },
+		.spin = &rx->spin,
+		.fd = rx->fd,
+	};
+	int woken = 0;
+	ssize_t n;
+
+	if (min > rx->mask + 1)
+		return rx->err ?: -EMSGSIZE;
+	if (!min || rx->header)
+		min = 1;
+	for (;;) {
+		n = rx_take(rx, min, view);
+		if (n != -EAGAIN)
+			return n;
+		/* the kernel saw an end where none is to be seen: it is this side's */
+		if (woken) {
+			rx->over = true;
+			continue;
+		}
+		w.attached = rx->attached;
+		w.want = w.how.data = rx->pos + min;
+		woken = wait_for(&w);
+		if (woken < 0)
+			return woken == -ECONNRESET ? rx_fail(rx, woken) : woken;
+	}
+}
+
+/* Releases up to @end. A record goes with length 0, its rest and padding with it. */
+static int rx_recv(struct siv_rx *rx, __u64 end)
+{
+	ssize_t n;
+
+	while (rx->told != end) {
+		n = recv(rx->fd, NULL, rx->header ? 0 : end - rx->told, MSG_TRUNC | MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return rx_fail(rx, errno == EPROTO ? -ECONNRESET : -errno);
+		if (!rx->header && !n)
+			return rx_fail(rx, -ECONNRESET);
+		rx->told = rx->header ? end : rx->told + n;
+	}
+	return 0;
+}
+
+SIV_PUBLIC int siv_release_flush_slow(struct siv_rx *rx)
+{
+	return rx->err ?: rx_recv(rx, rx->pos);
+}
+
+/* Records, and where the kernel has the position. */
+SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flags)
+{
+	const __u64 bytes = rx->header ? rx->span : len;
+
+	if ((rx->header && !rx->span) || bytes > rx->seen - rx->pos)
+		return -EINVAL;
+	rx->span = 0;
+	rx->pos += bytes;
+	if (rx->own) {
+		__atomic_store_n(&rx->own->rx_pos, rx->pos, __ATOMIC_RELEASE); /* P: after what was read */
+		return flags & SIV_MORE ? 0 : siv_tell_rx(rx);
+	}
+	if (flags & SIV_MORE && !rx->header && rx->pos - rx->told <= rx->mask / PUT_OFF_SHARE)
+		return 0;
+	return siv_release_flush(rx);
+}
+
+/* Halves ----------------------------------------------------------------------------------------- */
+
+SIV_PUBLIC void siv_set_spin(struct siv_spin *spin, unsigned int us)
+{
+	spin->max_ns = spin->now_ns = us * 1000ull;
+}
+
+SIV_PUBLIC void siv_tx_init(struct siv_tx *tx, int type, struct siv_chan_page *own,
+			    const struct siv_chan_page *theirs, void *data, __u64 size, __u64 pos)
+{
+	*tx = (struct siv_tx){
+		.pos = pos,
+		.limit = pos, /* nothing, before the first look */
+		.told = pos,
+		.mask = size - 1,
+		.data = data,
+		.own = own,
+		.theirs = theirs,
+		.header = type == SOCK_SEQPACKET ? SIV_RECORD_HEADER : 0,
+		.fd = -1,
+	};
+	siv_set_spin(&tx->spin, SIV_SPIN_US);
+}
+
+SIV_PUBLIC void siv_rx_init(struct siv_rx *rx, int type, struct siv_chan_page *own,
+			    const struct siv_chan_page *theirs, const void *data, __u64 size,
+			    __u64 pos)
+{
+	*rx = (struct siv_rx){
+		.pos = pos,
+		.seen = pos,
+		.told = pos,
+		.mask = size - 1,
+		.data = data,
+		.own = own,
+		.theirs = theirs,
+		.header = type == SOCK_SEQPACKET ? SIV_RECORD_HEADER : 0,
+		.fd = -1,
+	};
+	siv_set_spin(&rx->spin, SIV_SPIN_US);
+}
