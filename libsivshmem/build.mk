@@ -29,6 +29,7 @@ $(eval $(call unit,test_addr,tests/unit/test_addr.c $(LIBSIVSHMEM_SRC),-D_GNU_SO
 $(eval $(call fuzzer,fuzz_addr,tests/fuzz/fuzz_addr.c $(SIV_ADDR_SRC),-D_GNU_SOURCE,))
 $(eval $(call unit,test_ring,tests/unit/test_ring.c,,))
 $(eval $(call fuzzer,fuzz_ring,tests/fuzz/fuzz_ring.c,,))
+$(eval $(call fuzzer,fuzz_map,tests/fuzz/fuzz_map.c libsivshmem/src/map.c,-D_GNU_SOURCE,))
 # the test plays the kernel
 MAP_WRAPS := $(foreach f,ioctl send recv,-Wl$(comma)--wrap=$(f))
 $(eval $(call unit,test_map,tests/unit/test_map.c libsivshmem/src/map.c,-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))

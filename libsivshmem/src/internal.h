@@ -18,4 +18,8 @@
  */
 int siv_read_line(const char *path, char *buf, unsigned int size);
 
+/* Makes @err what every call for @tx returns, unless another error came before. */
+struct siv_tx;
+void siv_tx_end(struct siv_tx *tx, int err);
+
 #endif

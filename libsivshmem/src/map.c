@@ -127,11 +127,19 @@ static bool is_reset(int fd, bool attached, const struct siv_wait *look)
 
 /* Transmitting ----------------------------------------------------------------------------------- */
 
+/* From now on, whatever the peer writes. */
 static int tx_fail(struct siv_tx *tx, int err)
 {
 	tx->err = err;
-	tx->limit = tx->pos; /* the fast path ends here */
+	tx->header = SIV_RECORD_HEADER; /* no fast path any more */
+	tx->limit = tx->told = tx->pos;
 	return err;
+}
+
+void siv_tx_end(struct siv_tx *tx, int err)
+{
+	if (!tx->err)
+		tx_fail(tx, err);
 }
 
 /* The peer broke the rules: the kernel looks for itself, and resets the channel. */
@@ -152,8 +160,6 @@ static int tx_look(struct siv_tx *tx)
 	__u64 rx, bytes;
 	__u32 state;
 
-	if (tx->err)
-		return tx->err;
 	state = load_state(tx->theirs);
 	rx = load(&tx->theirs->rx_pos);
 	if (!state && is_reset(tx->fd, tx->attached, &alive))
@@ -169,7 +175,15 @@ static int tx_look(struct siv_tx *tx)
 	return 0;
 }
 
-/* The same with a flush where it does not help: who gets -EAGAIN may wait for the peer elsewhere. */
+/* Who finds no room may wait for the peer, here or elsewhere: nothing is put off any more. */
+static int tx_idle(struct siv_tx *tx)
+{
+	if (tx->with && !tx->with->err)
+		siv_release_flush(tx->with); /* its error is told to who uses that half */
+	return siv_flush(tx) ?: -EAGAIN;
+}
+
+/* 0, -EAGAIN, or an error that stays. */
 static int tx_room(struct siv_tx *tx, __u64 span)
 {
 	int err;
@@ -179,15 +193,17 @@ static int tx_room(struct siv_tx *tx, __u64 span)
 	err = tx_look(tx);
 	if (err || span <= tx->limit - tx->pos)
 		return err;
-	return siv_flush(tx) ?: -EAGAIN;
+	return tx_idle(tx);
 }
 
 SIV_PUBLIC int siv_reserve_slow(struct siv_tx *tx, size_t len, void **view)
 {
 	int err;
 
+	if (tx->err)
+		return tx->err;
 	if (len > siv_reserve_max(tx))
-		return tx->err ?: -EMSGSIZE;
+		return -EMSGSIZE;
 	err = tx_room(tx, siv_tx_span(tx, len));
 	if (!err)
 		*view = tx->data + (tx->pos & tx->mask) + tx->header;
@@ -198,7 +214,7 @@ SIV_PUBLIC ssize_t siv_room(struct siv_tx *tx, size_t want)
 {
 	const size_t max = siv_reserve_max(tx);
 	__u64 room;
-	int err = tx_room(tx, siv_tx_span(tx, want < max ? want : max));
+	int err = tx->err ?: tx_room(tx, siv_tx_span(tx, want < max ? want : max));
 
 	if (err && err != -EAGAIN)
 		return err;
@@ -266,8 +282,6 @@ SIV_PUBLIC int siv_flush_slow(struct siv_tx *tx)
 {
 	int err;
 
-	if (tx->err)
-		return tx->err;
 	if (tx->header)
 		return tx_send_held(tx, 0);
 	err = tx_send(tx, tx->told, tx->pos - tx->told, 0);
@@ -315,15 +329,11 @@ SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags
 
 /* Receiving -------------------------------------------------------------------------------------- */
 
-/* As all windows are after a reset. */
-static const struct siv_chan_page nobody;
-
-/* From now on the fast path, too, finds nothing, whatever the peer writes. */
 static int rx_fail(struct siv_rx *rx, int err)
 {
 	rx->err = err;
-	rx->theirs = &nobody;
-	rx->pos = rx->seen = rx->told = rx->span = 0;
+	rx->header = SIV_RECORD_HEADER; /* no fast path any more */
+	rx->seen = rx->told = rx->pos;
 	return err;
 }
 
@@ -347,8 +357,6 @@ static int rx_look(struct siv_rx *rx, __u32 *state)
 	const struct siv_wait alive = { .data = rx->pos + 1, .what = SIV_WAIT_DATA };
 	__u64 tx, bytes;
 
-	if (rx->err)
-		return rx->err;
 	*state = load_state(rx->theirs);
 	tx = load(&rx->theirs->tx_pos);
 	if (!*state && is_reset(rx->fd, rx->attached, &alive))
@@ -381,19 +389,23 @@ static int rx_record(struct siv_rx *rx)
 	return 0;
 }
 
+static int rx_idle(struct siv_rx *rx)
+{
+	if (rx->with && !rx->with->err)
+		siv_flush(rx->with);
+	return siv_release_flush(rx) ?: -EAGAIN;
+}
+
 /* Nothing is left: the end of file, ECONNRESET, or not yet. */
 static ssize_t rx_nothing(struct siv_rx *rx, __u32 state, const void **view)
 {
-	int err;
-
 	if (state & SIV_STATE_ABORTED)
 		return rx_fail(rx, -ECONNRESET);
 	if (rx->over || state & SIV_STATE_SHUT_WR) {
 		*view = NULL;
 		return 0;
 	}
-	err = siv_release_flush(rx);
-	return err ?: -EAGAIN;
+	return rx_idle(rx);
 }
 
 /* @min bytes, a record, or what is left at the end. */
@@ -403,6 +415,8 @@ static ssize_t rx_take(struct siv_rx *rx, __u64 min, const void **view)
 	__u64 bytes = rx->seen - rx->pos;
 	int err;
 
+	if (rx->err)
+		return rx->err;
 	if (!rx->span && bytes < min) {
 		err = rx_look(rx, &state);
 		if (err)
@@ -417,7 +431,7 @@ static ssize_t rx_take(struct siv_rx *rx, __u64 min, const void **view)
 			return err;
 	}
 	if (!rx->header && bytes < min && !rx->over && !(state & SIV_STATE_SHUT_WR))
-		return siv_release_flush(rx) ?: -EAGAIN;
+		return rx_idle(rx);
 	*view = rx->data + (rx->pos & rx->mask) + rx->header;
 	return rx->header ? rx->len : bytes;
 }
@@ -427,8 +441,28 @@ SIV_PUBLIC ssize_t siv_peek_slow(struct siv_rx *rx, const void **view)
 	return rx_take(rx, 1, view);
 }
 
-SIV_PUBLIC ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
-				 const void **view)
+/*
+ * The fast path of who waits: nothing but looks at the position, for about a microsecond, before
+ * flushing or asking for the state. True: @rx->seen has moved to @want or beyond.
+ */
+static bool rx_look_often(struct siv_rx *rx, const struct wait *w)
+{
+	__u64 tx, bytes;
+
+	for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+		tx = load(w->word);
+		if (siv_unlikely(siv_ring_reached(tx, w->want)))
+			break;
+	}
+	if (!siv_ring_reached(tx, w->want) ||
+	    !siv_ring_readable(tx, rx->seen, rx->pos, rx->mask + 1, &bytes))
+		return false;
+	rx->seen = tx;
+	return true;
+}
+
+SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadline_ns,
+				      const void **view)
 {
 	struct wait w = {
 		.word = &rx->theirs->tx_pos,
@@ -445,6 +479,11 @@ SIV_PUBLIC ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_n
 		return rx->err ?: -EMSGSIZE;
 	if (!min || rx->header)
 		min = 1;
+	w.want = rx->pos + min;
+	if (!rx->header && rx->spin.now_ns && deadline_ns && rx_look_often(rx, &w)) {
+		*view = rx->data + (rx->pos & rx->mask);
+		return rx->seen - rx->pos;
+	}
 	for (;;) {
 		n = rx_take(rx, min, view);
 		if (n != -EAGAIN)
@@ -482,7 +521,7 @@ static int rx_recv(struct siv_rx *rx, __u64 end)
 
 SIV_PUBLIC int siv_release_flush_slow(struct siv_rx *rx)
 {
-	return rx->err ?: rx_recv(rx, rx->pos);
+	return rx_recv(rx, rx->pos);
 }
 
 /* Records, and where the kernel has the position. */
@@ -490,6 +529,8 @@ SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flag
 {
 	const __u64 bytes = rx->header ? rx->span : len;
 
+	if (rx->err)
+		return rx->err;
 	if ((rx->header && !rx->span) || bytes > rx->seen - rx->pos)
 		return -EINVAL;
 	rx->span = 0;

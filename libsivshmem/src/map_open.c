@@ -180,10 +180,7 @@ SIV_PUBLIC int siv_finish(struct siv_map *map)
 
 	if (!err && shutdown(map->fd, SHUT_WR))
 		err = -errno;
-	if (!map->tx.err) {
-		map->tx.err = -EPIPE;
-		map->tx.limit = map->tx.pos;
-	}
+	siv_tx_end(&map->tx, -EPIPE);
 	return err;
 }
 

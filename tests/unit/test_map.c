@@ -669,6 +669,31 @@ static void what_is_put_off_is_told_once_and_never_forgotten(void **state)
 	assert_int_equal(kernel.kicks, 3);
 }
 
+static void one_thread_flushes_both_halves_when_it_finds_nothing(void **state)
+{
+	struct lane *lane = *state;
+	const void *read;
+	void *view;
+
+	for (int with = 0; with < 2; with++) {
+		lane_begin_fd(lane, SOCK_STREAM, false);
+		if (with)
+			siv_one_thread(&lane->tx, &lane->rx);
+		put(lane, 1, 1);
+		assert_int_equal(siv_peek(&lane->rx, &read), 1);
+		assert_int_equal(siv_reserve(&lane->tx, 1, &view), 0);
+		lane->page[1].wake_data = 2;
+		assert_int_equal(siv_commit(&lane->tx, 1, SIV_MORE), 0);
+		assert_int_equal(siv_peek_wait(&lane->rx, 3, 0, &read), -ETIMEDOUT);
+		assert_int_equal(kernel.kicks, with);
+		siv_flush(&lane->tx);
+		lane->page[0].wake_space = 1;
+		assert_int_equal(siv_release(&lane->rx, 1, SIV_MORE), 0);
+		assert_int_equal(siv_reserve(&lane->tx, SIZE, &view), -EAGAIN);
+		assert_int_equal(kernel.kicks, 1 + with);
+	}
+}
+
 static void where_the_kernel_has_the_position_calls_move_it(void **state)
 {
 	struct lane *lane = *state;
@@ -942,6 +967,7 @@ int main(void)
 		MAP_TEST(a_peer_that_has_not_come_yet_is_waited_for),
 		MAP_TEST(a_peer_is_woken_when_its_word_is_passed_and_not_before),
 		MAP_TEST(what_is_put_off_is_told_once_and_never_forgotten),
+		MAP_TEST(one_thread_flushes_both_halves_when_it_finds_nothing),
 		MAP_TEST(where_the_kernel_has_the_position_calls_move_it),
 		MAP_TEST(where_the_kernel_has_it_records_go_one_by_one),
 		MAP_TEST(a_wait_tells_the_kernel_what_is_wanted),

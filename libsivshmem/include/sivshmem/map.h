@@ -63,6 +63,8 @@ enum {
  */
 #define SIV_SPIN_US 200u
 
+struct siv_rx;
+
 /* A wait's spinning. */
 struct siv_spin {
 	__u64 max_ns, now_ns;
@@ -89,6 +91,7 @@ struct siv_tx {
 	bool attached; /* the peer's page was seen set up */
 	__u32 held_len, held_flags; /* a record that siv_commit() holds back, where not direct */
 	struct siv_spin spin;
+	struct siv_rx *with; /* the half that the same thread uses */
 } __attribute__((aligned(SIV_HALF_ALIGN)));
 
 /* The receiving half. */
@@ -109,6 +112,7 @@ struct siv_rx {
 	bool attached;
 	bool over;           /* shut down on this side */
 	struct siv_spin spin;
+	struct siv_tx *with; /* the half that the same thread uses */
 } __attribute__((aligned(SIV_HALF_ALIGN)));
 
 struct siv_map {
@@ -170,6 +174,20 @@ int siv_finish(struct siv_map *map);
 void siv_set_spin(struct siv_spin *spin, unsigned int us);
 
 /*
+ * siv_one_thread - both halves are used by one thread, or under one lock
+ *
+ * What SIV_MORE puts off in either half is then owed by both: a call of one half that finds nothing to
+ * do flushes the other, too. A client that asks and waits for the answer commits its request with
+ * SIV_MORE and calls siv_peek_wait(): if the answer comes at once, no barrier was needed, else the
+ * request is flushed before anything else is waited for.
+ */
+static inline void siv_one_thread(struct siv_tx *tx, struct siv_rx *rx)
+{
+	tx->with = rx;
+	rx->with = tx;
+}
+
+/*
  * siv_tx_init, siv_rx_init - a half over plain memory, for tests and benchmarks
  * @type: SOCK_STREAM or SOCK_SEQPACKET
  * @own, @theirs: two control pages, zeroed, with SIV_STATE_ATTACHED in both states
@@ -189,6 +207,7 @@ int siv_reserve_slow(struct siv_tx *tx, size_t len, void **view);
 int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags);
 int siv_flush_slow(struct siv_tx *tx);
 ssize_t siv_peek_slow(struct siv_rx *rx, const void **view);
+ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadline_ns, const void **view);
 int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flags);
 int siv_release_flush_slow(struct siv_rx *rx);
 int siv_rx_is_reset(struct siv_rx *rx);
@@ -268,8 +287,8 @@ static inline int siv_tell_tx(struct siv_tx *tx)
  *
  * A direct commit with SIV_MORE is there for a peer that looks, but wakes none that sleeps; where
  * the direction is not direct it may be not there yet at all, as one system call then serves all of
- * them. The flush is owed: by siv_flush(), a commit without SIV_MORE, or siv_reserve_wait() that has
- * to wait. A wait of the receiving half does not do it: that may be another thread.
+ * them. The flush is owed: by siv_flush(), a commit without SIV_MORE, or a reserve that finds no room.
+ * A wait of the receiving half does it after siv_one_thread() alone: it may be another thread.
  *
  * Returns 0, -EPIPE or -ECONNRESET.
  */
@@ -340,7 +359,16 @@ static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
  * returns, but -ETIMEDOUT for -EAGAIN, -EINTR when a signal handler ran meanwhile, and -EMSGSIZE for
  * a @min that is longer than the ring.
  */
-ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns, const void **view);
+static inline ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
+				    const void **view)
+{
+	__u64 bytes = rx->seen - rx->pos;
+
+	if (siv_unlikely(rx->header) || !bytes || bytes < min)
+		return siv_peek_wait_slow(rx, min, deadline_ns, view);
+	*view = rx->data + (rx->pos & rx->mask);
+	return (ssize_t)bytes;
+}
 
 /* SIV_RECORD_* of the record that was peeked last: SIV_RECORD_EOR if it was sent with MSG_EOR. */
 static inline unsigned int siv_record_flags(const struct siv_rx *rx)
