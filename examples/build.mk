@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Small programs that use libsivshmem.
 
-SIV_EXAMPLES := siv-cat siv-echo
+SIV_EXAMPLES := siv-cat siv-echo siv-mapped
 $(foreach e,$(SIV_EXAMPLES),$(eval $(call program,$(e),examples/$(e).c,-D_GNU_SOURCE,-lsivshmem -pthread)))
 GUEST_BIN += $(SIV_EXAMPLES:%=build/bin/%)
 

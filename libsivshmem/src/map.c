@@ -377,8 +377,7 @@ static int rx_record(struct siv_rx *rx)
 		struct siv_record record;
 	} header;
 
-	if (bytes < SIV_RECORD_HEADER)
-		return rx_violation(rx);
+	/* what is less than a header is in the window all the same, and impossible */
 	header.word = __atomic_load_n((const __u64 *)(rx->data + (rx->pos & rx->mask)),
 				      __ATOMIC_RELAXED);
 	if (!siv_record_possible(header.record.len, bytes))

@@ -320,6 +320,7 @@ static void a_receive_position_that_cannot_be_ends_the_writer_for_good(void **st
 				lane->page[1].rx_pos = bases[b] + back;
 				assert_int_equal(siv_reserve(&lane->tx, 1, &view), -ECONNRESET);
 			}
+			assert_int_equal(siv_reserve(&lane->tx, 0, &view), -ECONNRESET);
 			assert_int_equal(siv_room(&lane->tx, 1), -ECONNRESET);
 			assert_int_equal(siv_reserve_wait(&lane->tx, 1, FOREVER, &view),
 					 -ECONNRESET);
