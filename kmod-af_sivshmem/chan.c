@@ -13,6 +13,8 @@
 #include "link.h"
 #include "sock.h"
 
+#define SIV_STATE_KNOWN \
+	(SIV_STATE_ATTACHED | SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD | SIV_STATE_ABORTED)
 #define SIV_MORE_NS NSEC_PER_MSEC /* how long MSG_MORE puts a wake-up off */
 
 static void chan_free(struct kref *ref)
@@ -219,31 +221,45 @@ void siv_chan_wake_sock(struct siv_chan *chan)
 
 static u32 chan_read_state(struct siv_chan *chan)
 {
-	const u32 known = SIV_STATE_ATTACHED | SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD |
-			  SIV_STATE_ABORTED;
 	u32 state;
 
 	lockdep_assert_held(&chan->wake_lock);
 	if (chan->dead)
 		return chan->peer_state;
 	/* bits are only ever added: what was seen once stays */
-	state = virt_load_acquire(&chan->theirs->state) & known; /* S */
+	state = virt_load_acquire(&chan->theirs->state) & SIV_STATE_KNOWN; /* S */
 	if (state & SIV_STATE_ABORTED)
 		state |= SIV_STATE_SHUT_WR | SIV_STATE_SHUT_RD;
-	chan->peer_state |= state;
+	WRITE_ONCE(chan->peer_state, chan->peer_state | state);
 	return chan->peer_state;
 }
 
-/* The peer's state. Read it before a position: SHUT_WR is published after the last one. */
+/*
+ * The peer's state. Read it before a position: SHUT_WR is published after the last one. The lock is
+ * taken for what was not seen before alone: this is asked for in every call.
+ */
 u32 siv_chan_peer_state(struct siv_chan *chan)
 {
+	u32 seen = READ_ONCE(chan->peer_state), state = seen;
 	unsigned long flags;
-	u32 state;
 
+	rcu_read_lock();
+	if (!READ_ONCE(chan->dead))
+		state |= virt_load_acquire(&chan->theirs->state) & SIV_STATE_KNOWN; /* S */
+	rcu_read_unlock();
+	if (state == seen)
+		return seen;
 	spin_lock_irqsave(&chan->wake_lock, flags);
 	state = chan_read_state(chan);
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 	return state;
+}
+
+static unsigned long chan_news;
+
+unsigned long siv_chan_news(void)
+{
+	return READ_ONCE(chan_news);
 }
 
 /* The peer says that this channel has news. Any context, under RCU. */
@@ -251,6 +267,8 @@ void siv_chan_event(struct siv_chan *chan)
 {
 	unsigned long flags;
 
+	/* of two at once one may be lost, and it has changed all the same */
+	WRITE_ONCE(chan_news, READ_ONCE(chan_news) + 1);
 	spin_lock_irqsave(&chan->wake_lock, flags);
 	chan->wake_data.due = chan->wake_space.due = false; /* who waits is woken here */
 	if (chan_read_state(chan) & SIV_STATE_ABORTED && chan->sk)
@@ -467,14 +485,14 @@ bool siv_chan_arm_space_locked(struct siv_chan *chan, u64 want)
 			want);
 }
 
+/* Without a lock: who spins asks thousands of times, and an event must not wait for it. */
 static bool chan_there(struct siv_chan *chan, const u64 *theirs, u64 want)
 {
-	unsigned long flags;
 	bool there;
 
-	spin_lock_irqsave(&chan->wake_lock, flags);
-	there = chan->dead || siv_ring_reached(virt_load_acquire(theirs), want); /* P */
-	spin_unlock_irqrestore(&chan->wake_lock, flags);
+	rcu_read_lock();
+	there = READ_ONCE(chan->dead) || siv_ring_reached(virt_load_acquire(theirs), want); /* P */
+	rcu_read_unlock();
 	return there;
 }
 

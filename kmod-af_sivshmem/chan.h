@@ -72,11 +72,15 @@ struct siv_chan {
 	u64 tx_low;              /* free bytes at which the ring counts as writable */
 	bool direct_tx;          /* a process moves tx_pos: tx_pos and tx_told lag behind its word */
 	bool tx_later;           /* more_timer or more_work is under way, with a reference */
+	u8 tx_backoff;           /* how often the time that senders spin is halved, sock_wait.c */
 
 	struct mutex rx_lock ____cacheline_aligned_in_smp;
 	u64 rx_pos;              /* bytes read; the shared word is only an output */
 	u64 rx_seen;             /* the peer's tx_pos when last looked at */
 	bool direct_rx;          /* a process moves rx_pos */
+	u8 rx_backoff;           /* as tx_backoff */
+	u64 poll_missed;         /* when a poll spun in vain, until data came; 0: none did */
+	unsigned long poll_news; /* siv_chan_news() when it was last read */
 
 	spinlock_t wake_lock ____cacheline_aligned_in_smp;
 	struct siv_wake wake_data, wake_space;
@@ -121,6 +125,7 @@ int siv_chan_reset(u32 link_id, u32 epoch, u32 slot, u64 generation);
 void siv_chan_put(struct siv_chan *chan);
 
 void siv_chan_event(struct siv_chan *chan);
+unsigned long siv_chan_news(void); /* changes with each siv_chan_event() of any channel */
 void siv_chan_wake_sock(struct siv_chan *chan);
 
 /* Both directions' limits, under the direction's mutex. -ECONNRESET: dead; -EPROTO: violation. */

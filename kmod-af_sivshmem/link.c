@@ -200,7 +200,7 @@ void siv_link_unregister(struct siv_link *link)
 	link_mark(link, false);
 	mutex_unlock(&link->lock);
 	cancel_delayed_work_sync(&link->beat);
-	synchronize_rcu(); /* siv_link_notify() may still be in ops->kick() */
+	synchronize_rcu(); /* siv_link_notify() may still be in ops->kick(), or who spins look */
 	link_tell(link, &link->ev_gone);
 }
 

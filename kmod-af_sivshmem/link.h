@@ -19,6 +19,11 @@
  * states), event_lock or drain_lock (event rings), after a look at "dead" or "up" under that lock.
  * So whoever has set dead, and up to false, and has taken and dropped these locks knows that nobody
  * touches it any more.
+ *
+ * Two looks go without: who spins looks at a position, and who asks for the peer's state at that
+ * word, inside rcu_read_lock() after a look at "dead". They may be late, and read what belongs to
+ * nobody or to another channel by then; so nothing follows from them but another look under the
+ * lock. The memory itself is there: siv_link_unregister() waits for them after dead was set.
  */
 #ifndef _SIV_LINK_H
 #define _SIV_LINK_H

@@ -33,7 +33,10 @@ struct siv_alias_peers {
 	struct siv_alias_peer peer[SIV_ALIAS_PEERS_MAX];
 };
 
-enum { SIV_SOCK_ABORTED };
+enum {
+	SIV_SOCK_ABORTED,
+	SIV_SOCK_EDGES, /* somebody who polled it is told of a change once, and not asked again */
+};
 
 struct siv_sock {
 	struct sock sk;                  /* first */

@@ -6,7 +6,6 @@
  * even if the copy stopped short at a fault: nothing is lost and nothing is sent twice.
  */
 #include <linux/poll.h>
-#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/sockios.h>
 #include <asm/ioctls.h>
@@ -46,117 +45,6 @@ int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write)
 int siv_io_interrupted(long timeo)
 {
 	return sock_intr_errno(timeo);
-}
-
-/*
- * SO_BUSY_POLL (or net.core.busy_read): looks for that many microseconds whether @there, with no
- * wake word armed, so that the peer rings no doorbell; then the caller sleeps.
- */
-static void io_spin(struct sock *sk, struct siv_chan *chan,
-		    bool (*there)(struct siv_chan *chan, u64 want), u64 want)
-{
-#ifdef CONFIG_NET_RX_BUSY_POLL
-	u64 end = local_clock() + READ_ONCE(sk->sk_ll_usec) * NSEC_PER_USEC;
-
-	while (local_clock() < end && !need_resched() && !signal_pending(current) &&
-	       !there(chan, want))
-		cpu_relax();
-#endif
-}
-
-/* Sleeps until @idle says no more, a signal or the time-out. */
-static int io_wait(struct sock *sk, struct siv_chan *chan,
-		   bool (*idle)(struct sock *sk, struct siv_chan *chan, u64 want), u64 want,
-		   long *timeo)
-{
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	int err = 0;
-
-	add_wait_queue(sk_sleep(sk), &wait);
-	while (idle(sk, chan, want)) {
-		if (!*timeo)
-			err = -EAGAIN;
-		else if (signal_pending(current))
-			err = sock_intr_errno(*timeo);
-		if (err)
-			break;
-		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
-	}
-	remove_wait_queue(sk_sleep(sk), &wait);
-	return err;
-}
-
-/* Arms first, then looks at the state: whichever changes later comes with a notification. */
-static bool send_idle(struct sock *sk, struct siv_chan *chan, u64 want)
-{
-	return !siv_chan_arm_space(chan, want) &&
-	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD) &&
-	       !(READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN);
-}
-
-static bool recv_idle(struct sock *sk, struct siv_chan *chan, u64 want)
-{
-	return !siv_chan_arm_data(chan, want) &&
-	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_WR) &&
-	       !(READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN);
-}
-
-int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo)
-{
-	u64 want = READ_ONCE(chan->tx_pos) + room - chan->tx_size;
-
-	if (*timeo)
-		io_spin(sk, chan, siv_chan_space_there, want);
-	return io_wait(sk, chan, send_idle, want, timeo);
-}
-
-static bool drain_idle(struct sock *sk, struct siv_chan *chan, u64 want)
-{
-	return !siv_chan_arm_space(chan, want) &&
-	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD);
-}
-
-int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo)
-{
-	u64 room;
-
-	mutex_lock(&chan->tx_lock);
-	siv_chan_writable(chan, &room); /* where a process moves it, finds out how far it is */
-	mutex_unlock(&chan->tx_lock);
-	return io_wait(sk, chan, drain_idle, READ_ONCE(chan->tx_pos), timeo);
-}
-
-int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
-{
-	if (*timeo)
-		io_spin(sk, chan, siv_chan_data_there, want);
-	return io_wait(sk, chan, recv_idle, want, timeo);
-}
-
-/*
- * Edge-triggered epoll is told of space once: a call that leaves the ring too full to count as
- * writable asks for the edge.
- */
-void siv_send_arm(struct sock *sk, struct siv_chan *chan)
-{
-	u64 tx = READ_ONCE(chan->tx_pos), want = tx + siv_chan_space_low(chan) - chan->tx_size;
-
-	if (tx - READ_ONCE(chan->tx_seen) > chan->tx_size - siv_chan_space_low(chan) &&
-	    siv_chan_arm_space(chan, want))
-		siv_chan_wake_sock(chan);
-}
-
-/*
- * Who watches the socket is told of data that came after what was seen here. Edge-triggered epoll
- * is not polled again, so the wake word is armed for the next byte while anybody is in the wait
- * queue or wants SIGIO, and what came in between wakes here.
- */
-void siv_recv_arm(struct sock *sk, struct siv_chan *chan)
-{
-	if ((sock_flag(sk, SOCK_FASYNC) ||
-	     wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait)) &&
-	    siv_chan_arm_data(chan, READ_ONCE(chan->rx_seen) + 1))
-		siv_chan_wake_sock(chan);
 }
 
 int siv_send_refused(struct sock *sk, struct siv_chan *chan)
@@ -401,8 +289,10 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 	struct siv_chan *chan;
 	struct siv_chan_poll p;
 	__poll_t mask = 0;
+	u64 lowat;
 	u8 shut;
 
+	siv_poll_note(sk, wait);
 	sock_poll_wait(file, sock, wait);
 	chan = siv_sock_chan(sk);
 	if (!chan) {
@@ -417,8 +307,11 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 			mask |= EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 		return mask;
 	}
-	siv_chan_poll(chan, sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1,
-		      poll_requested_events(wait) & EPOLLET, &p);
+	lowat = sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1;
+	siv_poll_spin(sk, chan, wait, lowat);
+	siv_chan_poll(chan, lowat, poll_requested_events(wait) & EPOLLET, &p);
+	if (p.readable)
+		siv_poll_learn(sk, chan);
 	shut = READ_ONCE(sk->sk_shutdown);
 	if (p.dead)
 		shut = SHUTDOWN_MASK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the data paths of streams (sock_io.c) and records (sock_record.c) share.
+ * What the data paths of streams (sock_io.c) and records (sock_record.c) share, and how they wait
+ * (sock_wait.c).
  *
  * One mutex for each direction, never lock_sock, held for one step over the ring and neither while
  * waiting for the peer nor while faulting user pages in.
@@ -8,6 +9,7 @@
 #ifndef _SIV_SOCK_IO_H
 #define _SIV_SOCK_IO_H
 
+#include <linux/poll.h>
 #include <linux/types.h>
 
 struct iov_iter;
@@ -53,8 +55,8 @@ int siv_send_refused(struct sock *sk, struct siv_chan *chan);
 int siv_send_check(const struct msghdr *msg);
 
 /*
- * Sleeps until @room bytes can be written, the direction is over, a signal (-ERESTARTSYS or -EINTR)
- * or the time-out (-EAGAIN). Spins first if the socket has SO_BUSY_POLL.
+ * Waits until @room bytes can be written, the direction is over, a signal (-ERESTARTSYS or -EINTR)
+ * or the time-out (-EAGAIN): sock_wait.c, as all that follows here.
  */
 int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo);
 
@@ -68,7 +70,12 @@ int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
 void siv_send_arm(struct sock *sk, struct siv_chan *chan);
 void siv_recv_arm(struct sock *sk, struct siv_chan *chan);
 
-/* Nothing is there, and @state was read before that was found: 1 end of file, -errno, 0 wait. */
+/* Of siv_poll(), in this order: before the wait queue, before arming, and when data was found. */
+void siv_poll_note(struct sock *sk, const poll_table *wait);
+void siv_poll_spin(struct sock *sk, struct siv_chan *chan, const poll_table *wait, u64 lowat);
+void siv_poll_learn(struct sock *sk, struct siv_chan *chan);
+
+/* sock_io.c again. Nothing is there, and @state was read before that was found: 1 end of file, -errno, 0 wait. */
 int siv_recv_ended(struct sock *sk, struct siv_chan *chan, u32 state);
 
 #endif

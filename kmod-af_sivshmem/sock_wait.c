@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How calls wait for the peer: first they look for a bounded while, then they sleep.
+ *
+ * While a call looks, no wake word of its own is armed: the peer rings no doorbell, and what it
+ * writes is found without an interrupt and without waking a halted CPU. It pays where the peer
+ * answers sooner than a wake-up takes. How long is learned, for each channel and direction alone,
+ * as KVM does for halted virtual CPUs (halt_poll_ns): the budget is spin_us, halved @backoff times.
+ *
+ *	found while looking	the budget was enough: it stays
+ *	slept, not for long	looking longer would have found it: twice as much next time
+ *	slept for long		it was in vain: half of it, and none below 1/2^SIV_SPIN_OFF
+ *
+ * "Long" is SIV_SPIN_SHORT times spin_us. What a sleep took has in it how long it takes to wake up,
+ * here and, if the peer slept too, there: what looking would have saved. So a socket that waits for
+ * long, as an idle one does, does not look at all after a few times, and never more than a share of
+ * 1/SIV_SPIN_SHORT of the time between what comes, but in the few waits in which it learns.
+ *
+ * Nothing else has to wait for it: it ends when the CPU has another task to run (which may be the
+ * one that would answer), when the scheduler asks, at a signal and at the time-out. The peer on the
+ * local link cannot run at all while the only CPU looks.
+ */
+#include <linux/moduleparam.h>
+#include <linux/poll.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+#include <net/busy_poll.h>
+#include <net/sock.h>
+
+#include "chan.h"
+#include "link.h"
+#include "sock.h"
+#include "sock_io.h"
+
+#define SIV_SPIN_US     100   /* default of spin_us */
+#define SIV_SPIN_US_MAX 10000
+#define SIV_SPIN_SHORT  4     /* waits up to that many times spin_us are short */
+#define SIV_SPIN_OFF    5     /* halved so often, the budget is none */
+
+static unsigned int spin_us = SIV_SPIN_US;
+
+static int spin_us_set(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, SIV_SPIN_US_MAX);
+}
+
+static const struct kernel_param_ops spin_us_ops = {
+	.set = spin_us_set,
+	.get = param_get_uint,
+};
+module_param_cb(spin_us, &spin_us_ops, &spin_us, 0644);
+MODULE_PARM_DESC(spin_us, "microseconds that recv() and send() look before they sleep; 0: none");
+
+/* One direction of a socket, for who waits in it. */
+struct io_wait {
+	/* Is there nothing to wait for? Arms nothing. */
+	bool (*over)(struct sock *sk, struct siv_chan *chan, u64 want);
+	/* Arms, and is there something to wait for? */
+	bool (*idle)(struct sock *sk, struct siv_chan *chan, u64 want);
+};
+
+/* What SO_BUSY_POLL (or net.core.busy_read) asks for; 0: nothing. */
+static u64 busy_poll_ns(const struct sock *sk)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	return READ_ONCE(sk->sk_ll_usec) * (u64)NSEC_PER_USEC;
+#else
+	return 0;
+#endif
+}
+
+static bool spin_useless(const struct siv_chan *chan)
+{
+	return chan->link->ops->kind == SIV_LINK_LOCAL && num_online_cpus() == 1;
+}
+
+static u64 spin_learned(u64 ns, u8 backoff)
+{
+	return backoff < SIV_SPIN_OFF ? ns >> backoff : 0;
+}
+
+/* A wait that looking did not end took @waited ns, and @most is the longest budget. */
+static void spin_learn(u8 *backoff, u64 waited, u64 most)
+{
+	u8 old = READ_ONCE(*backoff);
+
+	/* several waiters may do this at once: it is a guess anyway */
+	if (waited > SIV_SPIN_SHORT * most)
+		WRITE_ONCE(*backoff, min(old + 1, SIV_SPIN_OFF));
+	else if (old)
+		WRITE_ONCE(*backoff, old - 1);
+}
+
+static bool spin_allowed(void)
+{
+	return !need_resched() && !signal_pending(current) && single_task_running();
+}
+
+/* Looks for @ns; true: there is nothing to wait for. */
+static bool io_spin(struct sock *sk, struct siv_chan *chan, const struct io_wait *how, u64 want,
+		    u64 ns)
+{
+	u64 end = local_clock() + ns;
+
+	while (!how->over(sk, chan, want)) {
+		if (!spin_allowed() || (s64)(local_clock() - end) >= 0)
+			return false;
+		cpu_relax();
+	}
+	return true;
+}
+
+/* Sleeps until @how says no more, a signal or the time-out. */
+static int io_sleep(struct sock *sk, struct siv_chan *chan, const struct io_wait *how, u64 want,
+		    long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	int err = 0;
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (how->idle(sk, chan, want)) {
+		if (!*timeo)
+			err = -EAGAIN;
+		else if (signal_pending(current))
+			err = sock_intr_errno(*timeo);
+		if (err)
+			break;
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return err;
+}
+
+/* Looks, then sleeps. What @backoff learns from is how long both took. */
+static int io_wait(struct sock *sk, struct siv_chan *chan, const struct io_wait *how, u64 want,
+		   u8 *backoff, long *timeo)
+{
+	u64 most = READ_ONCE(spin_us) * (u64)NSEC_PER_USEC, asked = busy_poll_ns(sk), ns, start;
+	bool found = false;
+	long spent;
+	int err;
+
+	if (!*timeo || (!most && !asked) || spin_useless(chan))
+		return io_sleep(sk, chan, how, want, timeo);
+	start = local_clock();
+	ns = asked ?: spin_learned(most, READ_ONCE(*backoff));
+	if (*timeo != MAX_SCHEDULE_TIMEOUT)
+		ns = min(ns, jiffies_to_nsecs(*timeo));
+	if (ns) {
+		found = io_spin(sk, chan, how, want, ns);
+		if (*timeo != MAX_SCHEDULE_TIMEOUT) {
+			spent = nsecs_to_jiffies(local_clock() - start);
+			*timeo -= min(*timeo, spent);
+		}
+	}
+	if (found)
+		return 0;
+	err = io_sleep(sk, chan, how, want, timeo);
+	spin_learn(backoff, local_clock() - start, most);
+	return err;
+}
+
+static bool send_ended(struct sock *sk, struct siv_chan *chan)
+{
+	return siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD ||
+	       READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
+}
+
+static bool recv_ended(struct sock *sk, struct siv_chan *chan)
+{
+	return siv_chan_peer_state(chan) & SIV_STATE_SHUT_WR ||
+	       READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
+}
+
+static bool send_over(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return siv_chan_space_there(chan, want) || send_ended(sk, chan);
+}
+
+static bool recv_over(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return siv_chan_data_there(chan, want) || recv_ended(sk, chan);
+}
+
+/* Arms first, then looks at the state: whichever changes later comes with a notification. */
+static bool send_idle(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return !siv_chan_arm_space(chan, want) && !send_ended(sk, chan);
+}
+
+static bool recv_idle(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return !siv_chan_arm_data(chan, want) && !recv_ended(sk, chan);
+}
+
+static bool drain_idle(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return !siv_chan_arm_space(chan, want) &&
+	       !(siv_chan_peer_state(chan) & SIV_STATE_SHUT_RD);
+}
+
+static const struct io_wait send_wait = { .over = send_over, .idle = send_idle };
+static const struct io_wait recv_wait = { .over = recv_over, .idle = recv_idle };
+static const struct io_wait drain_wait = { .idle = drain_idle };
+
+int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo)
+{
+	u64 want = READ_ONCE(chan->tx_pos) + room - chan->tx_size;
+
+	return io_wait(sk, chan, &send_wait, want, &chan->tx_backoff, timeo);
+}
+
+int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo)
+{
+	u64 room;
+
+	mutex_lock(&chan->tx_lock);
+	siv_chan_writable(chan, &room); /* where a process moves it, finds out how far it is */
+	mutex_unlock(&chan->tx_lock);
+	return io_sleep(sk, chan, &drain_wait, READ_ONCE(chan->tx_pos), timeo);
+}
+
+int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
+{
+	return io_wait(sk, chan, &recv_wait, want, &chan->rx_backoff, timeo);
+}
+
+/*
+ * Who is told of a change once, and not asked again: edge-triggered epoll and io_uring, those that
+ * share a socket by EPOLLEXCLUSIVE (one may be told and another have to go on), O_ASYNC. All others
+ * poll again before they sleep, after each thing that they were told, and arm then.
+ */
+static bool told_once(const struct sock *sk)
+{
+	return test_bit(SIV_SOCK_EDGES, &siv_sk(sk)->flags) || sock_flag(sk, SOCK_FASYNC);
+}
+
+/*
+ * Edge-triggered epoll is told of space once: a call that leaves the ring too full to count as
+ * writable asks for the edge.
+ */
+void siv_send_arm(struct sock *sk, struct siv_chan *chan)
+{
+	u64 tx, want;
+
+	if (!told_once(sk))
+		return;
+	tx = READ_ONCE(chan->tx_pos);
+	want = tx + siv_chan_space_low(chan) - chan->tx_size;
+	if (tx - READ_ONCE(chan->tx_seen) > chan->tx_size - siv_chan_space_low(chan) &&
+	    siv_chan_arm_space(chan, want))
+		siv_chan_wake_sock(chan);
+}
+
+/*
+ * Who watches for edges is told of data that came after what was seen here: the wake word is armed
+ * for the next byte while anybody is in the wait queue or wants SIGIO, and what came in between
+ * wakes here.
+ */
+void siv_recv_arm(struct sock *sk, struct siv_chan *chan)
+{
+	if (busy_poll_ns(sk))
+		WRITE_ONCE(chan->poll_news, siv_chan_news());
+	if (told_once(sk) &&
+	    (sock_flag(sk, SOCK_FASYNC) ||
+	     wq_has_sleeper(&rcu_dereference_raw(sk->sk_wq)->wait)) &&
+	    siv_chan_arm_data(chan, READ_ONCE(chan->rx_seen) + 1))
+		siv_chan_wake_sock(chan);
+}
+
+/* Before a poll enters the wait queue: told_once() must not miss it. */
+void siv_poll_note(struct sock *sk, const poll_table *wait)
+{
+	struct siv_sock *ss = siv_sk(sk);
+
+	if (poll_requested_events(wait) & (EPOLLET | EPOLLEXCLUSIVE) &&
+	    !test_bit(SIV_SOCK_EDGES, &ss->flags))
+		set_bit(SIV_SOCK_EDGES, &ss->flags);
+}
+
+/*
+ * Looks, in poll(), select() and epoll_wait(), for who asks by SO_BUSY_POLL (or net.core.busy_read),
+ * and otherwise never: for as long as that says, halved as for recv() when it was in vain. A poll
+ * that has to enter a wait queue does not look, unless the core says that it spins itself
+ * (net.core.busy_poll): it may be an epoll_ctl(). Level-triggered epoll_wait() asks again, without
+ * one, about what it reported last, and that is when it is looked. The others of the set have armed
+ * and ring. So this ends, or does not begin, once any channel has had news since this one was read:
+ * there may be something else to do.
+ */
+static bool poll_over(struct sock *sk, struct siv_chan *chan, u64 want)
+{
+	return recv_over(sk, chan, want) || siv_chan_news() != READ_ONCE(chan->poll_news);
+}
+
+static const struct io_wait poll_wait_data = { .over = poll_over };
+
+void siv_poll_spin(struct sock *sk, struct siv_chan *chan, const poll_table *wait, u64 lowat)
+{
+	u64 want = READ_ONCE(chan->rx_pos) + min(lowat, chan->rx_size);
+	u64 room = READ_ONCE(chan->tx_pos) + siv_chan_space_low(chan) - chan->tx_size;
+	u64 ns = spin_learned(busy_poll_ns(sk), READ_ONCE(chan->rx_backoff)), start;
+	__poll_t events = poll_requested_events(wait);
+
+	if (!busy_poll_ns(sk) || !(events & EPOLLIN) || events & EPOLLET || spin_useless(chan) ||
+	    (!poll_does_not_wait(wait) && !(events & POLL_BUSY_LOOP)) ||
+	    (events & EPOLLOUT && siv_chan_space_there(chan, room)))
+		return;
+	start = local_clock();
+	if (!io_spin(sk, chan, &poll_wait_data, want, ns) && !READ_ONCE(chan->poll_missed))
+		WRITE_ONCE(chan->poll_missed, start);
+}
+
+/* A poll found data: if looking for it was in vain before, that took so long. */
+void siv_poll_learn(struct sock *sk, struct siv_chan *chan)
+{
+	u64 missed = READ_ONCE(chan->poll_missed);
+
+	if (!missed)
+		return;
+	WRITE_ONCE(chan->poll_missed, 0);
+	spin_learn(&chan->rx_backoff, local_clock() - missed, busy_poll_ns(sk));
+}
