@@ -49,6 +49,11 @@ struct siv_wake {
 };
 
 struct siv_zc_queue;
+/* Whether spinning pays in one direction: sock_wait.c. */
+struct siv_spin {
+	u8 misses; /* how often it was in vain lately */
+	u8 skip;   /* waits that sleep at once */
+};
 
 struct siv_chan {
 	/* fixed at attach */
@@ -72,14 +77,13 @@ struct siv_chan {
 	u64 tx_low;              /* free bytes at which the ring counts as writable */
 	bool direct_tx;          /* a process moves tx_pos: tx_pos and tx_told lag behind its word */
 	bool tx_later;           /* more_timer or more_work is under way, with a reference */
-	u8 tx_backoff;           /* how often the time that senders spin is halved, sock_wait.c */
+	struct siv_spin tx_spin;
 
 	struct mutex rx_lock ____cacheline_aligned_in_smp;
 	u64 rx_pos;              /* bytes read; the shared word is only an output */
 	u64 rx_seen;             /* the peer's tx_pos when last looked at */
 	bool direct_rx;          /* a process moves rx_pos */
-	u8 rx_backoff;           /* as tx_backoff */
-	u64 poll_missed;         /* when a poll spun in vain, until data came; 0: none did */
+	struct siv_spin rx_spin;
 	unsigned long poll_news; /* siv_chan_news() when it was last read */
 
 	spinlock_t wake_lock ____cacheline_aligned_in_smp;

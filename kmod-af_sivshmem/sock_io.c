@@ -310,8 +310,6 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 	lowat = sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1;
 	siv_poll_spin(sk, chan, wait, lowat);
 	siv_chan_poll(chan, lowat, poll_requested_events(wait) & EPOLLET, &p);
-	if (p.readable)
-		siv_poll_learn(sk, chan);
 	shut = READ_ONCE(sk->sk_shutdown);
 	if (p.dead)
 		shut = SHUTDOWN_MASK;

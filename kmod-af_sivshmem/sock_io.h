@@ -70,10 +70,9 @@ int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
 void siv_send_arm(struct sock *sk, struct siv_chan *chan);
 void siv_recv_arm(struct sock *sk, struct siv_chan *chan);
 
-/* Of siv_poll(), in this order: before the wait queue, before arming, and when data was found. */
+/* Of siv_poll(): before it enters the wait queue, and before it arms. */
 void siv_poll_note(struct sock *sk, const poll_table *wait);
 void siv_poll_spin(struct sock *sk, struct siv_chan *chan, const poll_table *wait, u64 lowat);
-void siv_poll_learn(struct sock *sk, struct siv_chan *chan);
 
 /* sock_io.c again. Nothing is there, and @state was read before that was found: 1 end of file, -errno, 0 wait. */
 int siv_recv_ended(struct sock *sk, struct siv_chan *chan, u32 state);

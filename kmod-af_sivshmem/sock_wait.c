@@ -4,17 +4,15 @@
  *
  * While a call looks, no wake word of its own is armed: the peer rings no doorbell, and what it
  * writes is found without an interrupt and without waking a halted CPU. It pays where the peer
- * answers sooner than a wake-up takes. How long is learned, for each channel and direction alone,
- * as KVM does for halted virtual CPUs (halt_poll_ns): the budget is spin_us, halved @backoff times.
+ * answers sooner than a wake-up takes, and where it does not it is CPU time for nothing. Which it is
+ * is learned for each channel and direction alone: after looking in vain n times the next
+ * 2^(n-1) - 1 waits sleep at once, SIV_SPIN_MISSES bounds n, and finding something halves it. So a
+ * socket whose peer takes long looks in one wait of 32, for spin_us.
  *
- *	found while looking	the budget was enough: it stays
- *	slept, not for long	looking longer would have found it: twice as much next time
- *	slept for long		it was in vain: half of it, and none below 1/2^SIV_SPIN_OFF
- *
- * "Long" is SIV_SPIN_SHORT times spin_us. What a sleep took has in it how long it takes to wake up,
- * here and, if the peer slept too, there: what looking would have saved. So a socket that waits for
- * long, as an idle one does, does not look at all after a few times, and never more than a share of
- * 1/SIV_SPIN_SHORT of the time between what comes, but in the few waits in which it learns.
+ * The time is fixed, other than KVM's for halted virtual CPUs (halt_poll_ns), which grows by how
+ * short the waits were: with both sides asleep all waits are long, because both are woken each time.
+ * spin_us is meant to be longer than it takes to wake the peer. Then one side that looks is enough:
+ * it finds the answer, answers at once, and the other, which looks now, finds that.
  *
  * Nothing else has to wait for it: it ends when the CPU has another task to run (which may be the
  * one that would answer), when the scheduler asks, at a signal and at the time-out. The peer on the
@@ -33,10 +31,9 @@
 #include "sock.h"
 #include "sock_io.h"
 
-#define SIV_SPIN_US     100   /* default of spin_us */
+#define SIV_SPIN_US     200   /* default of spin_us */
 #define SIV_SPIN_US_MAX 10000
-#define SIV_SPIN_SHORT  4     /* waits up to that many times spin_us are short */
-#define SIV_SPIN_OFF    5     /* halved so often, the budget is none */
+#define SIV_SPIN_MISSES 6
 
 static unsigned int spin_us = SIV_SPIN_US;
 
@@ -75,21 +72,28 @@ static bool spin_useless(const struct siv_chan *chan)
 	return chan->link->ops->kind == SIV_LINK_LOCAL && num_online_cpus() == 1;
 }
 
-static u64 spin_learned(u64 ns, u8 backoff)
+/* Is this wait one of those that look? Several may ask at once: it is a guess anyway. */
+static bool spin_due(struct siv_spin *spin)
 {
-	return backoff < SIV_SPIN_OFF ? ns >> backoff : 0;
+	u8 skip = READ_ONCE(spin->skip);
+
+	if (skip)
+		WRITE_ONCE(spin->skip, skip - 1);
+	return !skip;
 }
 
-/* A wait that looking did not end took @waited ns, and @most is the longest budget. */
-static void spin_learn(u8 *backoff, u64 waited, u64 most)
+static void spin_learn(struct siv_spin *spin, bool found)
 {
-	u8 old = READ_ONCE(*backoff);
+	u8 misses = READ_ONCE(spin->misses);
 
-	/* several waiters may do this at once: it is a guess anyway */
-	if (waited > SIV_SPIN_SHORT * most)
-		WRITE_ONCE(*backoff, min(old + 1, SIV_SPIN_OFF));
-	else if (old)
-		WRITE_ONCE(*backoff, old - 1);
+	if (found) {
+		if (misses)
+			WRITE_ONCE(spin->misses, misses / 2);
+	} else {
+		misses = min(misses + 1, SIV_SPIN_MISSES);
+		WRITE_ONCE(spin->misses, misses);
+		WRITE_ONCE(spin->skip, (1 << (misses - 1)) - 1);
+	}
 }
 
 static bool spin_allowed(void)
@@ -132,33 +136,35 @@ static int io_sleep(struct sock *sk, struct siv_chan *chan, const struct io_wait
 	return err;
 }
 
-/* Looks, then sleeps. What @backoff learns from is how long both took. */
-static int io_wait(struct sock *sk, struct siv_chan *chan, const struct io_wait *how, u64 want,
-		   u8 *backoff, long *timeo)
+/* How long this wait looks before it sleeps. */
+static u64 spin_ns(const struct sock *sk, const struct siv_chan *chan, struct siv_spin *spin,
+		   long timeo)
 {
-	u64 most = READ_ONCE(spin_us) * (u64)NSEC_PER_USEC, asked = busy_poll_ns(sk), ns, start;
-	bool found = false;
-	long spent;
-	int err;
+	u64 asked = busy_poll_ns(sk), most = READ_ONCE(spin_us) * (u64)NSEC_PER_USEC;
+	u64 ns;
 
-	if (!*timeo || (!most && !asked) || spin_useless(chan))
-		return io_sleep(sk, chan, how, want, timeo);
-	start = local_clock();
-	ns = asked ?: spin_learned(most, READ_ONCE(*backoff));
-	if (*timeo != MAX_SCHEDULE_TIMEOUT)
-		ns = min(ns, jiffies_to_nsecs(*timeo));
-	if (ns) {
-		found = io_spin(sk, chan, how, want, ns);
-		if (*timeo != MAX_SCHEDULE_TIMEOUT) {
-			spent = nsecs_to_jiffies(local_clock() - start);
-			*timeo -= min(*timeo, spent);
-		}
-	}
-	if (found)
+	if (!timeo || spin_useless(chan))
 		return 0;
-	err = io_sleep(sk, chan, how, want, timeo);
-	spin_learn(backoff, local_clock() - start, most);
-	return err;
+	ns = asked ?: most && spin_due(spin) ? most : 0;
+	return timeo == MAX_SCHEDULE_TIMEOUT ? ns : min(ns, jiffies_to_nsecs(timeo));
+}
+
+static int io_wait(struct sock *sk, struct siv_chan *chan, const struct io_wait *how, u64 want,
+		   struct siv_spin *spin, long *timeo)
+{
+	u64 ns = spin_ns(sk, chan, spin, *timeo), start;
+	bool found;
+
+	if (ns) {
+		start = local_clock();
+		found = io_spin(sk, chan, how, want, ns);
+		spin_learn(spin, found);
+		if (found)
+			return 0;
+		if (*timeo != MAX_SCHEDULE_TIMEOUT)
+			*timeo -= min_t(u64, *timeo, nsecs_to_jiffies(local_clock() - start));
+	}
+	return io_sleep(sk, chan, how, want, timeo);
 }
 
 static bool send_ended(struct sock *sk, struct siv_chan *chan)
@@ -208,7 +214,7 @@ int siv_send_wait(struct sock *sk, struct siv_chan *chan, u64 room, long *timeo)
 {
 	u64 want = READ_ONCE(chan->tx_pos) + room - chan->tx_size;
 
-	return io_wait(sk, chan, &send_wait, want, &chan->tx_backoff, timeo);
+	return io_wait(sk, chan, &send_wait, want, &chan->tx_spin, timeo);
 }
 
 int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo)
@@ -223,7 +229,7 @@ int siv_send_drain(struct sock *sk, struct siv_chan *chan, long *timeo)
 
 int siv_recv_wait(struct sock *sk, struct siv_chan *chan, u64 want, long *timeo)
 {
-	return io_wait(sk, chan, &recv_wait, want, &chan->rx_backoff, timeo);
+	return io_wait(sk, chan, &recv_wait, want, &chan->rx_spin, timeo);
 }
 
 /*
@@ -279,15 +285,6 @@ void siv_poll_note(struct sock *sk, const poll_table *wait)
 		set_bit(SIV_SOCK_EDGES, &ss->flags);
 }
 
-/*
- * Looks, in poll(), select() and epoll_wait(), for who asks by SO_BUSY_POLL (or net.core.busy_read),
- * and otherwise never: for as long as that says, halved as for recv() when it was in vain. A poll
- * that has to enter a wait queue does not look, unless the core says that it spins itself
- * (net.core.busy_poll): it may be an epoll_ctl(). Level-triggered epoll_wait() asks again, without
- * one, about what it reported last, and that is when it is looked. The others of the set have armed
- * and ring. So this ends, or does not begin, once any channel has had news since this one was read:
- * there may be something else to do.
- */
 static bool poll_over(struct sock *sk, struct siv_chan *chan, u64 want)
 {
 	return recv_over(sk, chan, want) || siv_chan_news() != READ_ONCE(chan->poll_news);
@@ -295,29 +292,26 @@ static bool poll_over(struct sock *sk, struct siv_chan *chan, u64 want)
 
 static const struct io_wait poll_wait_data = { .over = poll_over };
 
+/*
+ * Looks, in poll(), select() and epoll_wait(), for who asks by SO_BUSY_POLL (or net.core.busy_read),
+ * and otherwise never: for as long as that says, as often as it pays. A poll that has to enter a
+ * wait queue does not look, unless the core says that it spins itself (net.core.busy_poll): it may
+ * be an epoll_ctl(). Level-triggered epoll_wait() asks again, without one, about what it reported
+ * last, and that is when it is looked. The others of the set have armed and ring. So this ends, or
+ * does not begin, once any channel has had news since this one was read: there may be something else
+ * to do.
+ */
 void siv_poll_spin(struct sock *sk, struct siv_chan *chan, const poll_table *wait, u64 lowat)
 {
 	u64 want = READ_ONCE(chan->rx_pos) + min(lowat, chan->rx_size);
 	u64 room = READ_ONCE(chan->tx_pos) + siv_chan_space_low(chan) - chan->tx_size;
-	u64 ns = spin_learned(busy_poll_ns(sk), READ_ONCE(chan->rx_backoff)), start;
 	__poll_t events = poll_requested_events(wait);
+	u64 ns = busy_poll_ns(sk);
 
-	if (!busy_poll_ns(sk) || !(events & EPOLLIN) || events & EPOLLET || spin_useless(chan) ||
+	if (!ns || !(events & EPOLLIN) || events & EPOLLET || spin_useless(chan) ||
 	    (!poll_does_not_wait(wait) && !(events & POLL_BUSY_LOOP)) ||
-	    (events & EPOLLOUT && siv_chan_space_there(chan, room)))
+	    (events & EPOLLOUT && siv_chan_space_there(chan, room)) ||
+	    poll_over(sk, chan, want) || !spin_due(&chan->rx_spin))
 		return;
-	start = local_clock();
-	if (!io_spin(sk, chan, &poll_wait_data, want, ns) && !READ_ONCE(chan->poll_missed))
-		WRITE_ONCE(chan->poll_missed, start);
-}
-
-/* A poll found data: if looking for it was in vain before, that took so long. */
-void siv_poll_learn(struct sock *sk, struct siv_chan *chan)
-{
-	u64 missed = READ_ONCE(chan->poll_missed);
-
-	if (!missed)
-		return;
-	WRITE_ONCE(chan->poll_missed, 0);
-	spin_learn(&chan->rx_backoff, local_clock() - missed, busy_poll_ns(sk));
+	spin_learn(&chan->rx_spin, io_spin(sk, chan, &poll_wait_data, want, ns));
 }
