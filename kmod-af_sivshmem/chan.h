@@ -49,6 +49,7 @@ struct siv_wake {
 };
 
 struct siv_zc_queue;
+
 /* Whether spinning pays in one direction: sock_wait.c. */
 struct siv_spin {
 	u8 misses; /* how often it was in vain lately */

@@ -24,4 +24,18 @@ random() # MODE TYPE
 @test "random calls on streams are answered as the model says" { random model stream; }
 @test "random calls on records are answered as the model says" { random model seqpacket; }
 @test "many threads on streams with signals, forks and cuts lose no byte" { random storm stream; }
+
+# Without spinning, and with so much of it that each wait ends in it.
+storm_spinning() # MICROSECONDS TYPE
+{
+	local file=/sys/module/af_sivshmem/parameters/spin_us default
+
+	default=$(vm_run one "cat $file")
+	vm_run one "echo $1 >$file"
+	random storm "$2"
+	vm_run one "echo $default >$file"
+}
+
+@test "the same where nobody spins" { storm_spinning 0 stream; }
+@test "the same where all spin for long" { storm_spinning 10000 stream; }
 @test "many threads on records with signals, forks and cuts lose no record" { random storm seqpacket; }

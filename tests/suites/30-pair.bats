@@ -66,21 +66,42 @@ check() { vm_run cockpit -t $((300 + ${DUPLEX_MIB:-0} / 4)) siv-check run "$URL"
 }
 
 @test "a connect that is abandoned leaves nothing behind" { check connect-abandon; }
+@test "what ends a wait ends one that spins" { check spin-ends; }
+@test "a reader with nothing to read leaves the CPU alone" { check spin-yields learned; }
+@test "so does one that shall spin for ever, if somebody wants it" { check spin-yields asked; }
 @test "a connection survives fork" { check fork; }
 
 interrupts() { vm_run cockpit 'awk "/af_sivshmem/ { print \$2 }" /proc/interrupts'; }
 
-@test "SO_BUSY_POLL: who spins is not interrupted" {
-	local before slept spun
+spin_us() # MICROSECONDS: both VMs
+{
+	for vm in cockpit adas; do
+		vm_run "$vm" "echo $1 >/sys/module/af_sivshmem/parameters/spin_us"
+	done
+}
+
+interrupts_for() # ARG
+{
+	local before
 
 	before=$(interrupts)
-	check round-trips 300
-	slept=$(($(interrupts) - before))
-	before=$(interrupts)
-	check round-trips '300 spin'
-	spun=$(($(interrupts) - before))
-	echo "interrupts for 300 round trips: $slept sleeping, $spun spinning"
-	((slept >= 200 && spun <= 100))
+	check round-trips "$1"
+	echo $(($(interrupts) - before))
+}
+
+@test "who spins is not interrupted, by spin_us and by SO_BUSY_POLL" {
+	local default slept learned asked
+
+	default=$(vm_run adas 'cat /sys/module/af_sivshmem/parameters/spin_us')
+	spin_us 0
+	slept=$(interrupts_for 300)
+	asked=$(interrupts_for '300 spin')
+	spin_us 10000
+	learned=$(interrupts_for 300)
+	spin_us "$default"
+	echo "interrupts for 300 round trips: $slept sleeping, $learned by spin_us," \
+		"$asked by SO_BUSY_POLL"
+	((slept >= 200 && learned <= 100 && asked <= 100))
 }
 
 @test "rings that the link has no room for are ENOBUFS" { check no-memory; }

@@ -21,16 +21,29 @@ setup_file()
 teardown_file() { siv_teardown_file; }
 
 # Both sides have to find everything right.
-storm() # TYPE
+storm() # TYPE [JOB]
 {
-	vm_job adas "server-$1" siv-random serve siv:///check --type "$1" --slow "${VM_SLOW:-1}"
-	vm_job_await_line adas "server-$1" listening
+	local job=server-${2:-$1}
+
+	vm_job adas "$job" siv-random serve siv:///check --type "$1" --slow "${VM_SLOW:-1}"
+	vm_job_await_line adas "$job" listening
 	vm_run cockpit -t $((SECONDS_EACH + 120)) siv-random storm --to "$URL" --type "$1" \
 		--seconds "$SECONDS_EACH" --slow "${VM_SLOW:-1}" ${RANDOM_SEED:+--seed "$RANDOM_SEED"}
-	vm_job_signal adas "server-$1" TERM
-	vm_job_wait adas "server-$1"
+	vm_job_signal adas "$job" TERM
+	vm_job_wait adas "$job"
 	siv_await_no_channels
 }
 
 @test "many threads on streams with signals, forks and cuts lose no byte" { storm stream; }
+@test "the same where all spin for long" {
+	local vm file=/sys/module/af_sivshmem/parameters/spin_us
+
+	for vm in cockpit adas; do
+		vm_run "$vm" "cat $file >/tmp/spin_us; echo 10000 >$file"
+	done
+	storm stream spinning
+	for vm in cockpit adas; do
+		vm_run "$vm" "cat /tmp/spin_us >$file"
+	done
+}
 @test "many threads on records with signals, forks and cuts lose no record" { storm seqpacket; }

@@ -28,9 +28,9 @@ serve()
 check() { vm_run cockpit -t 120 siv-check run "$URL" "$@"; }
 
 # A connection that waits in recv(), and what it says once the peer is gone.
-hold()
+hold() # [spin]
 {
-	vm_job cockpit hold siv-check run "$URL" hold
+	vm_job cockpit hold siv-check run "$URL" hold "$@"
 	vm_job_await_line cockpit hold connected
 }
 
@@ -126,6 +126,15 @@ ping_stop()
 	serve
 	check duplex 1
 	(($(epoch) > before))
+}
+
+@test "SIGKILL to QEMU: who spins gets ECONNRESET, too" {
+	hold spin
+	vm_kill adas
+	assert_hold_reset
+	vm_restart adas
+	siv_guest adas
+	serve
 }
 
 @test "a VM that is down is EHOSTDOWN" {

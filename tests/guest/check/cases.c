@@ -515,7 +515,7 @@ static void case_timeouts(const char *arg)
 }
 
 /* ARG round trips; with SO_BUSY_POLL ("ARG spin") each answer is waited for without sleeping. */
-static void case_round_trips(const char *arg)
+void case_round_trips(const char *arg)
 {
 	int fd = order(MODE_ECHO, 0, 0), n = atoi(arg), usecs = 500000;
 	char buf[64] = "";
@@ -612,6 +612,8 @@ static const struct {
 	{ "no-scm-rights", case_no_scm_rights },
 	{ "timeouts", case_timeouts },
 	{ "round-trips", case_round_trips },
+	{ "spin-ends", case_spin_ends },
+	{ "spin-yields", case_spin_yields },
 	{ "fork", case_fork },
 	{ "pass", case_pass },
 	{ "connect-timeout", case_connect_timeout },

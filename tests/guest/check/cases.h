@@ -13,6 +13,7 @@ extern struct sockaddr_sivshmem addr;
 
 int order(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
 int new_socket(int flags);
+void spin_for_ever(int fd); /* until data comes, and what ends a wait otherwise */
 short poll_now(int fd, short events);
 short poll_wait(int fd, short events); /* exits if nothing comes within 30 s */
 
@@ -46,5 +47,8 @@ void case_map_violation(const char *arg);
 void case_map_scribble(const char *arg);
 void case_map_reset(const char *arg);
 void case_map_records(const char *arg);
+void case_round_trips(const char *arg);
+void case_spin_ends(const char *arg);
+void case_spin_yields(const char *arg);
 
 #endif

@@ -490,14 +490,18 @@ void case_record_held(const char *arg)
 	close(fd);
 }
 
-/* Holds a connection until the peer resets it: prints "connected", then what recv and send say. */
+/*
+ * Holds a connection until the peer resets it: prints "connected", then what recv and send say. With
+ * any ARG recv spins.
+ */
 void case_hold(const char *arg)
 {
 	int fd = order(MODE_ECHO, 0, 0);
 	char c;
 	ssize_t n;
 
-	(void)arg;
+	if (arg)
+		spin_for_ever(fd);
 	puts("connected");
 	n = recv(fd, &c, 1, 0);
 	printf("recv: %s\n", n < 0 ? strerrorname_np(errno) : "no error");

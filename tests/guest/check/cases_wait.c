@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Cases about how calls wait: what ends one that spins, and that spinning is in nobody's way. A spin
+ * of half an hour stands for one that does not end: what does not end it runs into the time limit.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cases.h"
+#include "check.h"
+
+#define FOR_EVER_US 1800000000 /* of SO_BUSY_POLL */
+
+void spin_for_ever(int fd)
+{
+	int usecs = FOR_EVER_US;
+
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &usecs, sizeof(usecs)));
+}
+
+/* A connection whose peer says nothing. */
+static int spinning(uint32_t mode, uint64_t seed)
+{
+	int fd = order(mode, seed, 0);
+
+	spin_for_ever(fd);
+	return fd;
+}
+
+static void fill(int fd)
+{
+	static char buf[65536];
+
+	while (send(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+	CHECK(errno == EAGAIN);
+}
+
+static void on_alarm(int sig) { (void)sig; }
+
+/* Again and again: one that comes before the call is no use. */
+static void alarms(bool on)
+{
+	struct itimerval t = { { 0, on * 20000 }, { 0, on * 20000 } };
+	struct sigaction act = { .sa_handler = on_alarm };
+
+	CHECK(!sigaction(SIGALRM, &act, NULL));
+	CHECK(!setitimer(ITIMER_REAL, &t, NULL));
+}
+
+static void *shut(void *arg)
+{
+	CHECK(!shutdown((long)arg, SHUT_RDWR));
+	return NULL;
+}
+
+static void shut_meanwhile(int fd, pthread_t *thread)
+{
+	CHECK(!pthread_create(thread, NULL, shut, (void *)(long)fd));
+}
+
+/* A signal, a time-out, either side's shutdown and a reset end a spin as they end a sleep. */
+void case_spin_ends(const char *arg)
+{
+	struct timeval t = { .tv_usec = 50000 };
+	uint64_t seed = (uint64_t)getpid() << 32 | 1; /* nobody says go before us */
+	int fd = spinning(MODE_STALL, seed), i;
+	pthread_t thread;
+	char c = 1;
+
+	(void)arg;
+	alarms(true);
+	CHECK_ERRNO(recv(fd, &c, 1, 0), EINTR);
+	fill(fd);
+	CHECK_ERRNO(send(fd, &c, 1, 0), EINTR);
+	alarms(false);
+
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
+	CHECK_ERRNO(recv(fd, &c, 1, 0), EAGAIN);
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)));
+	CHECK_ERRNO(send(fd, &c, 1, 0), EAGAIN);
+	close(fd);
+
+	/* before, at and after the call's beginning */
+	for (i = 0; i < 20; i++) {
+		fd = spinning(MODE_ECHO, 0);
+		shut_meanwhile(fd, &thread);
+		expect_eof(fd);
+		pthread_join(thread, NULL);
+		close(fd);
+	}
+	fd = spinning(MODE_STALL, seed);
+	fill(fd);
+	shut_meanwhile(fd, &thread);
+	CHECK_ERRNO(send(fd, &c, 1, MSG_NOSIGNAL), EPIPE);
+	pthread_join(thread, NULL);
+	close(fd);
+	close(order(MODE_GO, seed, 0));
+
+	fd = spinning(MODE_REPLY, 0);
+	CHECK(!shutdown(fd, SHUT_WR));
+	expect_eof(fd);
+	close(fd);
+
+	fd = spinning(MODE_ABORT, 0);
+	write_all(fd, "unread", 6);
+	CHECK_ERRNO(recv(fd, &c, 1, 0), ECONNRESET);
+	close(fd);
+}
+
+static void on_one_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	CHECK(!sched_setaffinity(0, sizeof(set), &set));
+}
+
+struct seen {
+	char state;
+	unsigned long switches; /* voluntary and not: a task that has not been switched has not run */
+};
+
+static struct seen look_at(pid_t pid)
+{
+	struct seen seen = { '?', 0 };
+	char path[64], line[256];
+	unsigned long n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	CHECK(f);
+	while (fgets(line, sizeof(line), f)) {
+		sscanf(line, "State: %c", &seen.state);
+		if (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1 ||
+		    sscanf(line, "nonvoluntary_ctxt_switches: %lu", &n) == 1)
+			seen.switches += n;
+	}
+	fclose(f);
+	return seen;
+}
+
+/*
+ * A reader that would spin for ever (ARG "asked") or for as long as the module says leaves the CPU to
+ * whoever wants it, sleeps, and does not run again until something comes for it.
+ */
+void case_spin_yields(const char *arg)
+{
+	int fd = order(MODE_ECHO, 0, 0), ready[2], i, status;
+	struct seen before, after;
+	char c = 'x';
+	pid_t pid;
+
+	if (!strcmp(arg, "asked"))
+		spin_for_ever(fd);
+	on_one_cpu();
+	CHECK(!pipe(ready));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		CHECK(write(ready[1], &c, 1) == 1);
+		read_all(fd, &c, 1);
+		_exit(c != 'y');
+	}
+	CHECK(read(ready[0], &c, 1) == 1);
+	/* whoever asks is the other task */
+	while (look_at(pid).state != 'S')
+		sched_yield();
+	before = look_at(pid);
+	for (i = 0; i < 20; i++)
+		case_round_trips("20");
+	after = look_at(pid);
+	if (after.state != 'S' || after.switches != before.switches)
+		die("%c after %lu switches, %c after %lu: a reader with nothing to read ran",
+		    before.state, before.switches, after.state, after.switches);
+	write_all(fd, "y", 1);
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
+	close(fd);
+}
