@@ -8,9 +8,13 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "tls.h"
 
 enum {
-	ECHO_BATCH = 256,   /* round trips for each request */
+	ECHO_BATCH = 256,   /* round trips for each request, at most */
+	BATCH_NS = 4000000, /* how long a request's should last */
+	TRANSFER_FIRST = 1 << 18, /* bytes of the first */
+	TRANSFER_NS = 40000000, /* a transfer that lasts so long is long enough */
 	WARM_UP_SHARE = 8,  /* of the time, one part goes before the samples */
 	CLOCK_BATCH = 1000, /* readings of the clock for a sample */
 };
@@ -46,7 +50,7 @@ static int request(struct stream *stream, enum stream_op op, uint32_t size, uint
 {
 	struct stream_request req = { .op = op, .size = size, .count = count };
 
-	return stream->ops->send(stream, &req, sizeof(req));
+	return stream->ops->send(stream, &req, sizeof(req)) ?: stream_flush(stream);
 }
 
 static int acknowledged(struct stream *stream, uint64_t total)
@@ -92,59 +96,95 @@ static int echo_batch(struct stream *stream, const struct measure_limits *limits
 	return err;
 }
 
+/* Batches grow until one lasts long enough: a large message over a slow path is a batch by itself. */
+static int echo_batches(struct stream *stream, const struct measure_limits *limits,
+			uint8_t *message, unsigned int *count, uint64_t until,
+			struct samples *samples)
+{
+	uint64_t start, now = now_ns();
+	int err;
+
+	do {
+		start = now;
+		err = echo_batch(stream, limits, message, *count, samples);
+		now = now_ns();
+		if (now - start < BATCH_NS && *count < ECHO_BATCH)
+			*count *= 2;
+	} while (!err && now < until && (!samples || samples->n < samples->max));
+	return err;
+}
+
 int measure_rtt(struct stream *stream, const struct measure_limits *limits,
 		struct samples *samples)
 {
 	uint8_t *message = calloc(2, limits->size);
-	uint64_t until;
+	unsigned int count = 1;
 	int err;
 
 	if (!message)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < limits->size; i++)
 		message[i] = i * 7;
-	until = now_ns() + limits->nanoseconds / WARM_UP_SHARE;
-	do
-		err = echo_batch(stream, limits, message, ECHO_BATCH, NULL);
-	while (!err && now_ns() < until);
-	until = now_ns() + limits->nanoseconds;
-	while (!err && samples->n < samples->max && now_ns() < until)
-		err = echo_batch(stream, limits, message, ECHO_BATCH, samples);
+	err = echo_batches(stream, limits, message, &count,
+			   now_ns() + limits->nanoseconds / WARM_UP_SHARE, NULL);
+	if (!err)
+		err = echo_batches(stream, limits, message, &count,
+				   now_ns() + limits->nanoseconds, samples);
 	free(message);
 	return err;
 }
 
-static int transfer(struct stream *stream, const struct measure_limits *limits, const void *message,
+static int transfer(struct stream *stream, uint32_t size, uint64_t count, const void *message,
 		    uint64_t *ns)
 {
-	uint64_t count = limits->transfer / limits->size, start = now_ns();
-	int err = request(stream, STREAM_SINK, limits->size, count);
+	uint64_t start = now_ns();
+	int err = request(stream, STREAM_SINK, size, count);
 
 	for (uint64_t i = 0; !err && i < count; i++)
-		err = stream->ops->send(stream, message, limits->size);
+		err = stream->ops->send(stream, message, size);
 	if (!err)
-		err = acknowledged(stream, count * limits->size);
+		err = acknowledged(stream, count * size);
 	*ns = now_ns() - start;
+	return err;
+}
+
+/*
+ * Transfers double until one takes so long that its start and its end do not matter, or is as large
+ * as it may be; that warms up TCP's window and everybody's pages too.
+ */
+static int warm_up_transfers(struct stream *stream, const struct measure_limits *limits,
+			     const void *message, uint64_t *count)
+{
+	uint64_t max = limits->transfer / limits->size, ns = 0;
+	int err = 0;
+
+	for (*count = TRANSFER_FIRST / limits->size ?: 1; !err; *count *= 2) {
+		if (*count > max)
+			*count = max;
+		err = transfer(stream, limits->size, *count, message, &ns);
+		if (ns >= TRANSFER_NS || *count == max)
+			break;
+	}
 	return err;
 }
 
 int measure_throughput(struct stream *stream, const struct measure_limits *limits,
 		       struct samples *samples)
 {
-	uint64_t bytes = limits->transfer / limits->size * limits->size, ns, until;
 	void *message = calloc(1, limits->size);
+	uint64_t count, ns, until;
 	int err;
 
 	if (!message)
 		return -ENOMEM;
-	/* warms up TCP's window and everybody's pages */
-	err = transfer(stream, limits, message, &ns);
+	err = warm_up_transfers(stream, limits, message, &count);
 	until = now_ns() + limits->nanoseconds;
-	while (!err && samples->n < samples->max && now_ns() < until) {
-		err = transfer(stream, limits, message, &ns);
+	do {
 		if (!err)
-			samples_add(samples, bytes * 1e3 / ns);
-	}
+			err = transfer(stream, limits->size, count, message, &ns);
+		if (!err)
+			samples_add(samples, count * limits->size * 1e3 / ns);
+	} while (!err && samples->n < samples->max && now_ns() < until);
 	free(message);
 	return err;
 }
@@ -153,8 +193,18 @@ int measure_throughput(struct stream *stream, const struct measure_limits *limit
 static void connect_once(const struct endpoint *endpoint, int out)
 {
 	uint64_t start = now_ns();
-	int fd = endpoint_connect(endpoint);
-	int64_t result = fd < 0 ? fd : (int64_t)(now_ns() - start);
+	int err, fd = endpoint_connect(endpoint);
+	struct stream *stream;
+	int64_t result;
+
+	err = fd < 0 ? fd : 0;
+	if (!err && endpoint->tls) {
+		/* only the server's answer says that it took the client's certificate */
+		stream = tls_stream(fd, false, &err);
+		if (stream)
+			err = measure_end(stream);
+	}
+	result = err ?: (int64_t)(now_ns() - start);
 
 	_exit(write(out, &result, sizeof(result)) == sizeof(result) ? EXIT_SUCCESS : EXIT_FAILURE);
 }

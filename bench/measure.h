@@ -12,7 +12,7 @@
 /* A measurement ends with the samples' room, or with the first sample that ends after this time. */
 struct measure_limits {
 	uint32_t size;         /* bytes of a message */
-	uint64_t transfer;     /* bytes of a transfer whose throughput is one sample */
+	uint64_t transfer;     /* bytes of a transfer whose throughput is one sample, at most */
 	uint64_t nanoseconds;
 };
 
@@ -29,7 +29,11 @@ int measure_rtt(struct stream *stream, const struct measure_limits *limits,
 int measure_throughput(struct stream *stream, const struct measure_limits *limits,
 		       struct samples *samples);
 
-/* A sample: milliseconds from socket() until connect() has returned, in a process made for it. */
+/*
+ * A sample: milliseconds from socket() until connect() has returned, in a process made for it; with
+ * TLS until the first bytes of the server are here, because before them the client cannot know
+ * whether the server took its certificate.
+ */
 int measure_connect(const struct endpoint *endpoint, const struct measure_limits *limits,
 		    struct samples *samples);
 

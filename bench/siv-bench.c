@@ -15,11 +15,15 @@
 #include "measure.h"
 #include "ring.h"
 #include "serve.h"
+#include "tls.h"
+#include "via.h"
 
 enum {
 	SAMPLES_MAX = 1 << 20,
 	MILLISECONDS_MAX = 60000,
 	ENDPOINTS_MAX = 8,
+	SIZES_MAX = 16,
+	NAME_MAX_BYTES = 128,
 	CLIENT_SIDE = 0, /* of a ring */
 	SERVER_SIDE = 1,
 };
@@ -36,7 +40,9 @@ struct options {
 	const char *name;
 	unsigned long count;
 	unsigned long milliseconds;
-	unsigned long size;
+	unsigned long sizes[SIZES_MAX];
+	unsigned int n_sizes;
+	enum via_id via;
 	unsigned long transfer;
 	unsigned long session;
 	bool samples;
@@ -73,11 +79,13 @@ static const struct command commands[] = {
 };
 
 static const struct argp_option argp_options[] = {
-	{ "name", 'N', "NAME", 0, "what the line of JSON calls it (the command)", 0 },
+	{ "name", 'N', "NAME", 0, "what the line of JSON calls it (the command); @ is the size", 0 },
 	{ "count", 'n', "N", 0, "samples, at most (50000)", 0 },
 	{ "milliseconds", 'm', "MS", 0, "for as long, at most, and one sample (1000)", 0 },
-	{ "size", 's', "BYTES", 0, "of a message (rtt: 64, throughput: 16384)", 0 },
-	{ "transfer", 't', "BYTES", 0, "throughput: one sample moves so many (4194304)", 0 },
+	{ "size", 's', "BYTES[,...]", 0, "of a message (rtt: 64, throughput: 16384); each in turn", 0 },
+	{ "via", 'v', "MEANS", 0, "how both sides use the socket: " VIA_NAMES, 0 },
+	{ "tls", 'T', "FOLDER", 0, "ca.pem, cert.pem and key.pem for tls:", 0 },
+	{ "transfer", 't', "BYTES", 0, "throughput: one sample moves so many, at most (4194304)", 0 },
 	{ "session", 'S', "N", 0, "ring: a number that both sides give, another each time (1)", 0 },
 	{ "samples", 'a', NULL, 0, "print the samples too", 0 },
 	{ 0 },
@@ -98,9 +106,30 @@ static unsigned long parse_number(const char *arg, unsigned long max, struct arg
 /* It goes into JSON as it is. */
 static const char *parse_name(const char *arg, struct argp_state *state)
 {
-	if (!*arg || arg[strspn(arg, "abcdefghijklmnopqrstuvwxyz0123456789-/")])
-		argp_error(state, "%s: a name has a-z, 0-9, - and /", arg);
+	if (!*arg || arg[strspn(arg, "abcdefghijklmnopqrstuvwxyz0123456789-/@")])
+		argp_error(state, "%s: a name has a-z, 0-9, -, / and @", arg);
 	return arg;
+}
+
+static void parse_sizes(char *arg, struct options *options, struct argp_state *state)
+{
+	char *size;
+
+	options->n_sizes = 0;
+	while ((size = strsep(&arg, ","))) {
+		if (options->n_sizes == SIZES_MAX)
+			argp_error(state, "%s: too many sizes", size);
+		options->sizes[options->n_sizes++] = parse_number(size, STREAM_MESSAGE_MAX, state);
+	}
+}
+
+static enum via_id parse_via(const char *arg, struct argp_state *state)
+{
+	int via = via_parse(arg);
+
+	if (via < 0)
+		argp_error(state, "%s: not " VIA_NAMES, arg);
+	return via;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -118,8 +147,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		options->milliseconds = parse_number(arg, MILLISECONDS_MAX, state);
 		return 0;
 	case 's':
-		options->size = parse_number(arg, STREAM_MESSAGE_MAX, state);
+		parse_sizes(arg, options, state);
 		return 0;
+	case 'v':
+		options->via = parse_via(arg, state);
+		return 0;
+	case 'T':
+		return tls_setup(arg) ? EINVAL : 0;
 	case 't':
 		options->transfer = parse_number(arg, TRANSFER_MAX, state);
 		return 0;
@@ -137,8 +171,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!options->n_endpoints && options->command->endpoints_max)
 			argp_error(state, "no endpoint: write " ENDPOINT_FORMS ", or ring:/PATH");
-		if (options->transfer < options->size)
-			argp_error(state, "a transfer is at least one message");
+		for (unsigned int i = 0; i < options->n_sizes; i++)
+			if (options->transfer < options->sizes[i])
+				argp_error(state, "a transfer is at least one message");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -182,41 +217,52 @@ static struct stream *open_stream(const struct options *options, int *err)
 {
 	const char *path = ring_path(options->endpoints[0]);
 	struct endpoint endpoint;
-	struct stream *stream;
-	int fd;
 
 	if (path)
 		return ring_open(path, CLIENT_SIDE, options->session, err);
 	*err = endpoint_parse(options->endpoints[0], &endpoint);
-	if (*err)
-		return NULL;
-	fd = endpoint_connect(&endpoint);
-	*err = fd < 0 ? fd : -ENOMEM;
-	stream = fd < 0 ? NULL : socket_stream(fd);
-	return stream;
+	return *err ? NULL : via_connect(&endpoint, options->via, err);
 }
 
-static struct measure_limits limits_of(const struct options *options)
+static struct measure_limits limits_of(const struct options *options, unsigned long size)
 {
 	return (struct measure_limits){
-		.size = options->size,
+		.size = size,
 		.transfer = options->transfer,
 		.nanoseconds = options->milliseconds * 1000000ull,
 	};
 }
 
-static int report(const struct options *options, struct samples *samples, int err)
+static void report(const struct options *options, unsigned long size, struct samples *samples)
 {
-	if (!err)
-		samples_print(stdout, options->name, options->command->unit, samples,
-			      options->samples);
-	samples_free(samples);
-	return err ? fail(options->endpoints[0], err) : EXIT_SUCCESS;
+	const char *at = strchr(options->name, '@');
+	char name[NAME_MAX_BYTES];
+
+	if (at)
+		snprintf(name, sizeof(name), "%.*s%lu%s", (int)(at - options->name), options->name,
+			 size, at + 1);
+	samples_print(stdout, at ? name : options->name, options->command->unit, samples,
+		      options->samples);
+}
+
+static int measure_sizes(const struct options *options, struct stream *stream,
+			 struct samples *samples)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; !err && i < options->n_sizes; i++) {
+		struct measure_limits limits = limits_of(options, options->sizes[i]);
+
+		samples->n = 0;
+		err = options->command->measure(stream, &limits, samples);
+		if (!err)
+			report(options, options->sizes[i], samples);
+	}
+	return err;
 }
 
 static int run_stream(const struct options *options)
 {
-	struct measure_limits limits = limits_of(options);
 	struct samples samples;
 	struct stream *stream;
 	int err = samples_init(&samples, options->count);
@@ -225,17 +271,18 @@ static int run_stream(const struct options *options)
 		return fail("samples", err);
 	stream = open_stream(options, &err);
 	if (stream) {
-		err = options->command->measure(stream, &limits, &samples);
+		err = measure_sizes(options, stream, &samples);
 		if (!err)
 			err = measure_end(stream);
 		stream->ops->close(stream);
 	}
-	return report(options, &samples, err);
+	samples_free(&samples);
+	return err ? fail(options->endpoints[0], err) : EXIT_SUCCESS;
 }
 
 static int run_connect(const struct options *options)
 {
-	struct measure_limits limits = limits_of(options);
+	struct measure_limits limits = limits_of(options, 0);
 	struct endpoint endpoint;
 	struct samples samples;
 	int err = samples_init(&samples, options->count);
@@ -245,19 +292,24 @@ static int run_connect(const struct options *options)
 	err = endpoint_parse(options->endpoints[0], &endpoint);
 	if (!err)
 		err = measure_connect(&endpoint, &limits, &samples);
-	return report(options, &samples, err);
+	if (!err)
+		report(options, 0, &samples);
+	samples_free(&samples);
+	return err ? fail(options->endpoints[0], err) : EXIT_SUCCESS;
 }
 
 static int run_clock(const struct options *options)
 {
-	struct measure_limits limits = limits_of(options);
+	struct measure_limits limits = limits_of(options, 0);
 	struct samples samples;
 	int err = samples_init(&samples, options->count);
 
 	if (err)
 		return fail("samples", err);
 	measure_clock(&limits, &samples);
-	return report(options, &samples, 0);
+	report(options, 0, &samples);
+	samples_free(&samples);
+	return EXIT_SUCCESS;
 }
 
 static void usage(FILE *out)
@@ -289,7 +341,8 @@ int main(int argc, char **argv)
 		return argc > 1 && !strcmp(argv[1], "--help") ? EXIT_SUCCESS : EX_USAGE;
 	}
 	options.name = options.command->name;
-	options.size = options.command->size;
+	options.sizes[0] = options.command->size;
+	options.n_sizes = 1;
 	argp_err_exit_status = EX_USAGE;
 	argp_parse(&argp, argc - 1, argv + 1, 0, NULL, &options);
 	return options.command->run(&options);

@@ -10,7 +10,7 @@
 
 #include "socket.h"
 
-enum { BACKLOG = 16 };
+enum { BACKLOG = 64 };
 
 struct socket_stream {
 	struct stream stream; /* first */
@@ -70,6 +70,9 @@ int endpoint_parse(const char *text, struct endpoint *endpoint)
 {
 	memset(endpoint, 0, sizeof(*endpoint));
 	if (!strncmp(text, "tcp:", 4))
+		return parse_tcp(text + 4, endpoint);
+	endpoint->tls = !strncmp(text, "tls:", 4);
+	if (endpoint->tls)
 		return parse_tcp(text + 4, endpoint);
 	if (!strncmp(text, "unix:", 5))
 		return parse_unix(text + 5, endpoint);
@@ -187,13 +190,25 @@ static const struct stream_ops socket_ops = {
 	.close = socket_close,
 };
 
-struct stream *socket_stream(int fd)
+struct stream *socket_stream(int fd, int *err)
 {
 	struct socket_stream *sock = malloc(sizeof(*sock));
 
+	*err = sock ? 0 : -ENOMEM;
 	if (!sock)
 		return NULL;
 	sock->stream.ops = &socket_ops;
 	sock->fd = fd;
 	return &sock->stream;
+}
+
+int socket_take(struct stream *stream)
+{
+	int fd;
+
+	if (stream->ops != &socket_ops)
+		return -EINVAL;
+	fd = ((struct socket_stream *)stream)->fd;
+	free(stream);
+	return fd;
 }

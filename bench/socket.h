@@ -5,6 +5,7 @@
 
 #include <netinet/in.h>
 #include <sivshmem.h>
+#include <stdbool.h>
 #include <sys/un.h>
 
 #include <linux/vm_sockets.h>
@@ -12,7 +13,8 @@
 #include "stream.h"
 
 /* What help says; "ring:" is not a socket and is known to siv-bench.c alone. */
-#define ENDPOINT_FORMS "siv://VM/SERVICE, tcp:ADDRESS:PORT, unix:/PATH or vsock:PORT (in this VM)"
+#define ENDPOINT_FORMS "siv://VM/SERVICE, tcp:ADDRESS:PORT, tls:ADDRESS:PORT, unix:/PATH or " \
+		       "vsock:PORT (in this VM)"
 
 struct endpoint {
 	union {
@@ -23,6 +25,7 @@ struct endpoint {
 		struct sockaddr_vm vm;
 	};
 	socklen_t len;
+	bool tls; /* over it; what is here only carries it */
 };
 
 /* Returns 0, or -EINVAL when @text is none of the forms. */
@@ -33,7 +36,10 @@ int endpoint_connect(const struct endpoint *endpoint);
 int endpoint_listen(const struct endpoint *endpoint);
 int endpoint_accept(int listener);
 
-/* The stream over a connected descriptor, which it owns from now on. NULL: no memory. */
-struct stream *socket_stream(int fd);
+/* The stream over @fd, which it owns once it is returned. NULL: *@err is -errno. */
+struct stream *socket_stream(int fd, int *err);
+
+/* The descriptor of such a stream, which is gone then; -EINVAL, and it is not, for any other. */
+int socket_take(struct stream *stream);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * The bench against itself: client and server over the bare ring (in a file) and over a socket
- * pair, and the names of endpoints.
+ * pair, by plain calls and by io_uring, and the names of endpoints.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,6 +21,7 @@
 #include "measure.h"
 #include "ring.h"
 #include "serve.h"
+#include "via.h"
 
 enum { SESSION = 7, SAMPLES = 300 };
 
@@ -40,6 +41,16 @@ static void *server_thread(void *arg)
 	if (server->stream)
 		server->result = serve_stream(server->stream);
 	return NULL;
+}
+
+/* Returns NULL when it served one connection well. */
+static void *accept_thread(void *arg)
+{
+	struct stream *stream;
+	int err;
+
+	stream = socket_stream(endpoint_accept(*(int *)arg), &err);
+	return stream && !serve_stream(stream) ? NULL : arg;
 }
 
 /* Odd sizes, so that messages lie across the ring's end. */
@@ -103,17 +114,45 @@ static void a_socket_carries_both_measurements(void **state)
 	struct server server = { 0 };
 	struct stream *stream;
 	pthread_t thread;
-	int fds[2];
+	int err, fds[2];
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	stream = socket_stream(fds[0]);
-	server.stream = socket_stream(fds[1]);
+	stream = socket_stream(fds[0], &err);
+	server.stream = socket_stream(fds[1], &err);
 	assert_non_null(stream);
 	assert_non_null(server.stream);
 	assert_int_equal(pthread_create(&thread, NULL, server_thread, &server), 0);
 	assert_measures(stream, 1000);
 	finish(stream, &server, thread);
+}
+
+/* Messages of more than a batch holds in a socket's buffer, so that sends wait in their chain. */
+static void both_sides_change_to_io_uring(void **state)
+{
+	static const char path[] = "unix:/tmp/siv-bench-unit.sock";
+	struct endpoint endpoint;
+	struct stream *stream;
+	pthread_t thread;
+	void *failed;
+	int err, listener;
+
+	(void)state;
+	unlink(path + 5);
+	assert_int_equal(endpoint_parse(path, &endpoint), 0);
+	listener = endpoint_listen(&endpoint);
+	assert_true(listener >= 0);
+	assert_int_equal(pthread_create(&thread, NULL, accept_thread, &listener), 0);
+	stream = via_connect(&endpoint, VIA_URING, &err);
+	assert_non_null(stream);
+	assert_measures(stream, 61);
+	assert_measures(stream, 300000);
+	assert_int_equal(measure_end(stream), 0);
+	stream->ops->close(stream);
+	pthread_join(thread, &failed);
+	assert_null(failed);
+	close(listener);
+	unlink(path + 5);
 }
 
 static void a_server_refuses_what_it_cannot_answer(void **state)
@@ -122,17 +161,18 @@ static void a_server_refuses_what_it_cannot_answer(void **state)
 		{ .op = STREAM_ECHO, .size = 0, .count = 1 },
 		{ .op = STREAM_ECHO, .size = STREAM_MESSAGE_MAX + 1, .count = 1 },
 		{ .op = STREAM_SINK, .size = 1, .count = STREAM_COUNT_MAX + 1 },
+		{ .op = STREAM_VIA, .size = 99 },
 		{ .op = 99, .size = 1, .count = 1 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct server server = { 0 };
-		int fds[2];
+		int err, fds[2];
 
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 		assert_int_equal(write(fds[0], &bad[i], sizeof(bad[i])), sizeof(bad[i]));
-		server.stream = socket_stream(fds[1]);
+		server.stream = socket_stream(fds[1], &err);
 		assert_non_null(server.stream);
 		server_thread(&server);
 		assert_int_equal(server.result, -EPROTO);
@@ -178,6 +218,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_ring_carries_both_measurements_and_serves_again),
 		cmocka_unit_test(a_socket_carries_both_measurements),
+		cmocka_unit_test(both_sides_change_to_io_uring),
 		cmocka_unit_test(a_server_refuses_what_it_cannot_answer),
 		cmocka_unit_test(a_ring_is_refused_without_a_session),
 		cmocka_unit_test(endpoints_are_parsed_or_refused),
