@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # From siv-bench's lines (with samples) of all repetitions, slurped: for each name the summary of
-# all its samples, in the order in which names first came. Percentiles are nearest-rank.
+# all its samples, in the order in which names first came, and each repetition's own median.
+# Percentiles are nearest-rank.
 
 def rank($percent): .[(length * $percent / 100 | ceil) - 1];
 
@@ -16,5 +17,6 @@ def rank($percent): .[(length * $percent / 100 | ceil) - 1];
       p99: ($all | rank(99)),
       min: $all[0],
       max: $all[-1],
-      n: ($all | length)
+      n: ($all | length),
+      medians: ($mine | map(.samples | sort | rank(50)))
     })

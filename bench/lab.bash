@@ -5,6 +5,9 @@
 ADAS_IP=192.168.77.2
 SIV_URL=siv://adas/bench
 PORT=7000 # TCP and vsock
+TLS_PORT=7001
+TLS_DIR=/tmp/tls # in guests
+FIRST_SERVICES=4 # of adas, each for one whole handshake after an agent's start
 UNIX_PATH=/tmp/bench.sock
 REDIS_SIV_PORT=6379 REDIS_TCP_PORT=6380
 REDIS_RULE="tcp:$ADAS_IP:$REDIS_SIV_PORT=siv://adas/cache"
@@ -16,15 +19,28 @@ BARE_SIZE=1M BARE_BYTES=$((1 << 20)) BARE_VECTORS=1
 BARE_RUN=$VM_RUN/bare
 SWITCH_STOP_SECONDS=5
 
+first_services() # FORMAT: printf's, with each number
+{
+	local i
+
+	for ((i = 1; i <= FIRST_SERVICES; i++)); do
+		# shellcheck disable=SC2059 # it is a format
+		printf "$1" "$i"
+	done
+}
+
 lab_host_conf()
 {
+	local first
+
+	first=$(first_services ', "first-%d"')
 	cat <<-EOF
 		trust-domain = "car.example"
 		state = "$VM_RUN/state"
 		run = "$VM_RUN/run"
 		audit = "$SIV_AUDIT"
 		vm "cockpit" { services = {"dashboard"} }
-		vm "adas" { services = {"bench", "cache"} }
+		vm "adas" { services = {"bench", "cache"$first} }
 		link "cockpit" "adas" { size = "64M" }
 		allow { from = "cockpit/dashboard"
 		        to = "adas/bench" }
@@ -33,6 +49,7 @@ lab_host_conf()
 		allow { from = "adas/bench"
 		        to = "adas/bench" }
 	EOF
+	first_services 'allow { from = "cockpit/dashboard"\n to = "adas/first-%d" }\n'
 }
 
 siv_agent_conf() # NAME
@@ -42,6 +59,7 @@ siv_agent_conf() # NAME
 	adas)
 		echo 'service "bench" { user = "root" }'
 		echo 'service "cache" { user = "redis" }'
+		first_services 'service "first-%d" { user = "dash" }\n'
 		;;
 	esac
 }
@@ -49,6 +67,7 @@ siv_agent_conf() # NAME
 # The second device is behind a bridge of its own, as the first is: above 4 GiB, write-back.
 vm_qemu_args() # NAME
 {
+	[[ $1 != clockwork ]] || return 0
 	"$SIV_BIN/sivctl" --config "$SIV_HOST_CONF" qemu-args "$1"
 	echo "-device pci-bridge,id=bare-bridge,chassis_nr=200,pref64-reserve=8G"
 	echo "-chardev socket,id=bare,path=$BARE_RUN/bare-$1.sock"
@@ -117,15 +136,82 @@ redis_set() # PORT [COMMAND...]
 		grep -qx OK
 }
 
-lab_guests()
+# An authority and a certificate for each VM, of the agents' kind: P-256, one link of chain.
+tls_authority()
 {
+	mkdir -p "$VM_RUN/tls"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+		-subj /CN=bench -keyout "$VM_RUN/tls/ca.key" -out "$VM_RUN/tls/ca.pem" 2>/dev/null
+}
+
+tls_certificate() # VM
+{
+	local dir=$VM_RUN/tls file
+
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" \
+		-keyout "$dir/key.pem" -out "$dir/$1.csr" 2>/dev/null
+	openssl x509 -req -in "$dir/$1.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" \
+		-CAcreateserial -days 2 -out "$dir/cert.pem" 2>/dev/null
+	chmod 644 "$dir/key.pem" # servers here have several users
+	vm_run "$1" mkdir -p "$TLS_DIR"
+	for file in ca cert key; do
+		vm_put "$1" "$dir/$file.pem" "$TLS_DIR/$file.pem"
+	done
+}
+
+# The certificates are only read where they are wanted: that takes an emulated CPU half a second.
+tls_option() # ENDPOINT...
+{
+	[[ " $*" != *" tls:"* ]] || printf '%s\n' --tls "$TLS_DIR"
+}
+
+bench_serve() # VM JOB [-u USER] ENDPOINT...
+{
+	local vm=$1 job=$2 user=()
+
+	shift 2
+	[[ $1 == -u ]] && user=(-u "$2") && shift 2
+	# shellcheck disable=SC2046 # two words or none
+	vm_job "$vm" "$job" "${user[@]}" siv-bench serve $(tls_option "$@") "$@"
+	vm_job_await_line "$vm" "$job" '^ready$' >/dev/null
+}
+
+# Whether agents remember peers: the module of resumption says so in its log.
+agents_resume() { false; }
+
+seconds_since() { jq -n "($(date +%s%N) - $1) / 1e9"; } # NANOSECONDS
+
+# Both VMs, and what they take from the processor while they have nothing of this project in them.
+# Measured on the way: how long after QEMU's start the first connect works.
+lab_boot_and_connect()
+{
+	local start booted pid
+
+	start=$(date +%s%N)
+	lab_boot
 	bare_cockpit=$(bare_device cockpit)
 	bare_adas=$(bare_device adas)
+	booted=$(seconds_since "$start")
+	idle_cpu 0 none
+	start=$(date +%s%N)
+	siv_guest adas &
+	pid=$!
 	siv_guest cockpit
-	siv_guest adas
-	vm_job adas server siv-bench serve siv:///bench "tcp:0.0.0.0:$PORT" "unix:$UNIX_PATH" \
-		"vsock:$PORT"
-	vm_job_await_line adas server '^ready$' >/dev/null
+	wait "$pid"
+	bench_serve adas first siv:///bench
+	vm_run cockpit siv-bench connect --count 1 "$SIV_URL" >/dev/null
+	emit boot/1/socket/two-vms s "$(jq -n "$booted + $(seconds_since "$start")")"
+	vm_job_stop adas first || true
+}
+
+lab_guests()
+{
+	tls_certificate cockpit
+	tls_certificate adas
+	bench_serve adas server siv:///bench "tcp:0.0.0.0:$PORT" "tls:0.0.0.0:$TLS_PORT" \
+		"unix:$UNIX_PATH" "vsock:$PORT"
+	# shellcheck disable=SC2046 # one word each
+	bench_serve adas server-first -u dash $(first_services 'siv:///first-%d ')
 	redis_start redis-socket "$REDIS_SIV_PORT" \
 		sivshmem-run --rule "$REDIS_RULE; peer cockpit = 192.168.77.1"
 	redis_start redis-tcp "$REDIS_TCP_PORT"

@@ -148,6 +148,27 @@ static int ring_join(struct ring *ring, uint32_t session)
 	return 0;
 }
 
+/* Maps @fd as @side; *@err is -errno where NULL is returned. */
+static struct ring *ring_map(int fd, unsigned int side, int *err)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+
+	*err = -ENOMEM;
+	if (!ring)
+		return NULL;
+	ring->stream.ops = &ring_ops;
+	ring->sides = mmap(NULL, 2 * sizeof(*ring->sides), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			   0);
+	*err = ring->sides == MAP_FAILED ? -errno : 0;
+	if (*err) {
+		free(ring);
+		return NULL;
+	}
+	ring->own = &ring->sides[side];
+	ring->peer = &ring->sides[!side];
+	return ring;
+}
+
 struct stream *ring_open(const char *path, unsigned int side, uint32_t session, int *err)
 {
 	struct ring *ring;
@@ -160,29 +181,31 @@ struct stream *ring_open(const char *path, unsigned int side, uint32_t session, 
 	*err = -errno;
 	if (fd < 0)
 		return NULL;
-	*err = -ENOMEM;
-	ring = calloc(1, sizeof(*ring));
+	ring = ring_map(fd, side, err);
+	close(fd);
 	if (!ring)
-		goto close_fd;
-	ring->stream.ops = &ring_ops;
-	ring->sides = mmap(NULL, 2 * sizeof(*ring->sides), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			   0);
-	*err = -errno;
-	if (ring->sides == MAP_FAILED)
-		goto free_ring;
-	ring->own = &ring->sides[side];
-	ring->peer = &ring->sides[!side];
+		return NULL;
 	*err = ring_join(ring, session);
-	if (*err)
-		goto unmap;
-	close(fd);
-	return &ring->stream;
-
-unmap:
-	munmap(ring->sides, 2 * sizeof(*ring->sides));
-free_ring:
-	free(ring);
-close_fd:
-	close(fd);
+	if (!*err)
+		return &ring->stream;
+	ring_close(&ring->stream);
 	return NULL;
+}
+
+int ring_pair(struct stream *sides[2])
+{
+	int fd = memfd_create("siv-bench", MFD_CLOEXEC), err = fd < 0 ? -errno : 0;
+	struct ring *rings[2] = { NULL, NULL };
+
+	if (!err && ftruncate(fd, 2 * sizeof(struct ring_side)))
+		err = -errno;
+	for (int i = 0; !err && i < 2; i++)
+		rings[i] = ring_map(fd, i, &err);
+	if (fd >= 0)
+		close(fd);
+	if (err && rings[0])
+		ring_close(&rings[0]->stream);
+	for (int i = 0; !err && i < 2; i++)
+		sides[i] = &rings[i]->stream;
+	return err;
 }

@@ -20,4 +20,7 @@
  */
 struct stream *ring_open(const char *path, unsigned int side, uint32_t session, int *err);
 
+/* Both sides in one process, joined; for one thread that plays both. Returns 0 or -errno. */
+int ring_pair(struct stream *sides[2]);
+
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "hold.h"
 #include "serve.h"
 #include "socket.h"
 #include "tls.h"
@@ -176,7 +177,7 @@ int serve_endpoints(char **endpoints, unsigned int n)
 	pthread_t thread = 0;
 	int err;
 
-	if (!listeners)
+	if (!listeners || hold_raise_limit())
 		return EXIT_FAILURE;
 	for (unsigned int i = 0; i < n; i++) {
 		struct listener *listener = &listeners[i];

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "hold.h"
 #include "measure.h"
 #include "ring.h"
 #include "serve.h"
@@ -45,6 +46,7 @@ struct options {
 	enum via_id via;
 	unsigned long transfer;
 	unsigned long session;
+	unsigned long ring;
 	bool samples;
 };
 
@@ -63,6 +65,8 @@ static int run_serve(const struct options *options);
 static int run_stream(const struct options *options);
 static int run_connect(const struct options *options);
 static int run_clock(const struct options *options);
+static int run_hold(const struct options *options);
+static int run_pass(const struct options *options);
 
 static const struct command commands[] = {
 	{ .name = "serve", .help = "answer at each ENDPOINT until killed; at a ring: one client",
@@ -76,16 +80,21 @@ static const struct command commands[] = {
 	  .run = run_connect, .endpoints_max = 1 },
 	{ .name = "clock", .help = "time that reading the clock takes: no ENDPOINT", .unit = "ns",
 	  .run = run_clock },
+	{ .name = "hold", .help = "keep --count idle channels until killed", .run = run_hold,
+	  .endpoints_max = 1 },
+	{ .name = "pass", .help = "one thread passes --count messages through ring: and counts them",
+	  .run = run_pass, .endpoints_max = 1, .size = 64 },
 };
 
 static const struct argp_option argp_options[] = {
 	{ "name", 'N', "NAME", 0, "what the line of JSON calls it (the command); @ is the size", 0 },
-	{ "count", 'n', "N", 0, "samples, at most (50000)", 0 },
+	{ "count", 'n', "N", 0, "samples, at most (20000)", 0 },
 	{ "milliseconds", 'm', "MS", 0, "for as long, at most, and one sample (1000)", 0 },
 	{ "size", 's', "BYTES[,...]", 0, "of a message (rtt: 64, throughput: 16384); each in turn", 0 },
 	{ "via", 'v', "MEANS", 0, "how both sides use the socket: " VIA_NAMES, 0 },
 	{ "tls", 'T', "FOLDER", 0, "ca.pem, cert.pem and key.pem for tls:", 0 },
 	{ "transfer", 't', "BYTES", 0, "throughput: one sample moves so many, at most (4194304)", 0 },
+	{ "ring", 'r', "BYTES", 0, "of a channel's rings (what the kernel takes)", 0 },
 	{ "session", 'S', "N", 0, "ring: a number that both sides give, another each time (1)", 0 },
 	{ "samples", 'a', NULL, 0, "print the samples too", 0 },
 	{ 0 },
@@ -157,6 +166,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 't':
 		options->transfer = parse_number(arg, TRANSFER_MAX, state);
 		return 0;
+	case 'r':
+		options->ring = parse_number(arg, TRANSFER_MAX, state);
+		return 0;
 	case 'S':
 		options->session = parse_number(arg, UINT32_MAX, state);
 		return 0;
@@ -213,6 +225,14 @@ static int run_serve(const struct options *options)
 	return serve_endpoints((char **)options->endpoints, options->n_endpoints);
 }
 
+static int parse_endpoint(const struct options *options, struct endpoint *endpoint)
+{
+	int err = endpoint_parse(options->endpoints[0], endpoint);
+
+	endpoint->ring = options->ring;
+	return err;
+}
+
 static struct stream *open_stream(const struct options *options, int *err)
 {
 	const char *path = ring_path(options->endpoints[0]);
@@ -220,7 +240,7 @@ static struct stream *open_stream(const struct options *options, int *err)
 
 	if (path)
 		return ring_open(path, CLIENT_SIDE, options->session, err);
-	*err = endpoint_parse(options->endpoints[0], &endpoint);
+	*err = parse_endpoint(options, &endpoint);
 	return *err ? NULL : via_connect(&endpoint, options->via, err);
 }
 
@@ -289,7 +309,7 @@ static int run_connect(const struct options *options)
 
 	if (err)
 		return fail("samples", err);
-	err = endpoint_parse(options->endpoints[0], &endpoint);
+	err = parse_endpoint(options, &endpoint);
 	if (!err)
 		err = measure_connect(&endpoint, &limits, &samples);
 	if (!err)
@@ -312,6 +332,38 @@ static int run_clock(const struct options *options)
 	return EXIT_SUCCESS;
 }
 
+static int run_hold(const struct options *options)
+{
+	struct endpoint endpoint;
+	int err = parse_endpoint(options, &endpoint);
+
+	return fail(options->endpoints[0], err ?: hold(&endpoint, options->count));
+}
+
+/*
+ * For a counter of instructions: what --count messages cost beyond what fewer do is the ring's fast
+ * path alone, sending and receiving, since nobody ever waits.
+ */
+static int run_pass(const struct options *options)
+{
+	static uint8_t message[STREAM_MESSAGE_MAX];
+	struct stream *sides[2];
+	int err = strcmp(options->endpoints[0], RING_PREFIX) ? -EINVAL : ring_pair(sides);
+
+	if (err)
+		return fail(options->endpoints[0], err);
+	for (unsigned long i = 0; !err && i < options->count; i++) {
+		ssize_t n;
+
+		err = sides[0]->ops->send(sides[0], message, options->sizes[0]);
+		n = sides[1]->ops->recv(sides[1], message, options->sizes[0], options->sizes[0]);
+		err = err ?: n < 0 ? n : 0;
+	}
+	sides[0]->ops->close(sides[0]);
+	sides[1]->ops->close(sides[1]);
+	return err ? fail(options->endpoints[0], err) : EXIT_SUCCESS;
+}
+
 static void usage(FILE *out)
 {
 	fputs("usage: siv-bench COMMAND [OPTION...] [ENDPOINT...]\n\n", out);
@@ -330,7 +382,7 @@ int main(int argc, char **argv)
 		       ", or ring:/PATH.",
 	};
 	struct options options = {
-		.count = 50000, .milliseconds = 1000, .transfer = 4ul << 20, .session = 1,
+		.count = 20000, .milliseconds = 1000, .transfer = 4ul << 20, .session = 1,
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)

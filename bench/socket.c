@@ -99,13 +99,25 @@ static int endpoint_socket(const struct endpoint *endpoint)
 	return fd < 0 ? -errno : fd;
 }
 
+static int set_rings(int fd, uint32_t bytes)
+{
+	if (!bytes)
+		return 0;
+	if (setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_TX_SIZE, &bytes, sizeof(bytes)) ||
+	    setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_RX_SIZE, &bytes, sizeof(bytes)))
+		return -errno;
+	return 0;
+}
+
 int endpoint_connect(const struct endpoint *endpoint)
 {
 	int err, fd = endpoint_socket(endpoint);
 
 	if (fd < 0)
 		return fd;
-	err = connect(fd, &endpoint->any, endpoint->len) ? -errno : 0;
+	err = set_rings(fd, endpoint->ring);
+	if (!err && connect(fd, &endpoint->any, endpoint->len))
+		err = -errno;
 	if (!err)
 		err = tune(fd, endpoint->any.sa_family);
 	if (!err)

@@ -25,6 +25,7 @@ struct endpoint {
 		struct sockaddr_vm vm;
 	};
 	socklen_t len;
+	uint32_t ring; /* bytes of a channel's rings, or 0 for what the kernel takes */
 	bool tls; /* over it; what is here only carries it */
 };
 

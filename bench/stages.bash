@@ -42,7 +42,7 @@ bench_end()
 	set +e
 	vm_stop_all
 	lab_host_stop
-	rm -rf "$VM_RUN"
+	rm -rf "$VM_RUN" ${NATIVE_MEMORY:+"$NATIVE_MEMORY"}
 }
 
 # subshells report to their parent

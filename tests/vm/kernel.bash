@@ -43,6 +43,8 @@ vm_kernel_args()
 	if [[ $(vm_accel) == tcg ]]; then
 		# an emulated guest sees the host's counter and cannot calibrate it
 		args+=" tsc=reliable tsc_early_khz=$(vm_tsc_khz)"
+	elif [[ $(vm_accel) == icount ]]; then
+		args+=" tsc=reliable tsc_early_khz=1000000"
 	fi
 	read -r file extra < <(_vm_flavour) || return
 	echo "$args${extra:+ $extra}"
@@ -100,9 +102,13 @@ vm_accel_args()
 	tcg)
 		# erms and fsrm make large copies slow when emulated; with cx16, 6.12 crashes
 		echo "-accel tcg,thread=multi -machine pc,usb=off,vmport=off -cpu max,-erms,-fsrm,-cx16" ;;
+	icount)
+		# one VM alone: a nanosecond of its clock is an instruction, and nothing else is
+		echo "-accel tcg,thread=single -icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm"
+		echo "-machine pc,usb=off,vmport=off -cpu max,-erms,-fsrm,-cx16" ;;
 	kvm)
 		echo "-accel kvm -machine pc,usb=off,vmport=off -cpu host" ;;
 	*)
-		_vm_error "SIV_ACCEL: $SIV_ACCEL: tcg or kvm" ;;
+		_vm_error "SIV_ACCEL: $SIV_ACCEL: tcg, kvm or icount" ;;
 	esac
 }
