@@ -127,7 +127,7 @@ idle_channels()
 	idle_cpu 0 socket
 	daemon_memory 0
 	memory_per_channel "$DEFAULT_RING" "$DEFAULT_RING_CHANNELS" hold-default
-	vm_job_kill cockpit hold-default
+	vm_job_stop cockpit hold-default || true
 	siv_await_no_channels
 	beside 0
 	for level in $idle_levels; do
@@ -145,7 +145,7 @@ idle_channels()
 	for level in "${jobs[@]}"; do
 		await_channels "$level"
 		beside "$level"
-		vm_job_kill cockpit "hold-$level"
+		vm_job_stop cockpit "hold-$level" || true
 	done
 	siv_await_no_channels
 	beside 0

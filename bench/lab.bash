@@ -7,7 +7,6 @@ SIV_URL=siv://adas/bench
 PORT=7000 # TCP and vsock
 TLS_PORT=7001
 TLS_DIR=/tmp/tls # in guests
-FIRST_SERVICES=4 # of adas, each for one whole handshake after an agent's start
 UNIX_PATH=/tmp/bench.sock
 REDIS_SIV_PORT=6379 REDIS_TCP_PORT=6380
 REDIS_RULE="tcp:$ADAS_IP:$REDIS_SIV_PORT=siv://adas/cache"
@@ -19,28 +18,15 @@ BARE_SIZE=1M BARE_BYTES=$((1 << 20)) BARE_VECTORS=1
 BARE_RUN=$VM_RUN/bare
 SWITCH_STOP_SECONDS=5
 
-first_services() # FORMAT: printf's, with each number
-{
-	local i
-
-	for ((i = 1; i <= FIRST_SERVICES; i++)); do
-		# shellcheck disable=SC2059 # it is a format
-		printf "$1" "$i"
-	done
-}
-
 lab_host_conf()
 {
-	local first
-
-	first=$(first_services ', "first-%d"')
 	cat <<-EOF
 		trust-domain = "car.example"
 		state = "$VM_RUN/state"
 		run = "$VM_RUN/run"
 		audit = "$SIV_AUDIT"
 		vm "cockpit" { services = {"dashboard"} }
-		vm "adas" { services = {"bench", "cache"$first} }
+		vm "adas" { services = {"bench", "cache"} }
 		link "cockpit" "adas" { size = "64M" }
 		allow { from = "cockpit/dashboard"
 		        to = "adas/bench" }
@@ -49,7 +35,6 @@ lab_host_conf()
 		allow { from = "adas/bench"
 		        to = "adas/bench" }
 	EOF
-	first_services 'allow { from = "cockpit/dashboard"\n to = "adas/first-%d" }\n'
 }
 
 siv_agent_conf() # NAME
@@ -59,7 +44,6 @@ siv_agent_conf() # NAME
 	adas)
 		echo 'service "bench" { user = "root" }'
 		echo 'service "cache" { user = "redis" }'
-		first_services 'service "first-%d" { user = "dash" }\n'
 		;;
 	esac
 }
@@ -152,7 +136,6 @@ tls_certificate() # VM
 		-keyout "$dir/key.pem" -out "$dir/$1.csr" 2>/dev/null
 	openssl x509 -req -in "$dir/$1.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" \
 		-CAcreateserial -days 2 -out "$dir/cert.pem" 2>/dev/null
-	chmod 644 "$dir/key.pem" # servers here have several users
 	vm_run "$1" mkdir -p "$TLS_DIR"
 	for file in ca cert key; do
 		vm_put "$1" "$dir/$file.pem" "$TLS_DIR/$file.pem"
@@ -165,19 +148,15 @@ tls_option() # ENDPOINT...
 	[[ " $*" != *" tls:"* ]] || printf '%s\n' --tls "$TLS_DIR"
 }
 
-bench_serve() # VM JOB [-u USER] ENDPOINT...
+bench_serve() # VM JOB ENDPOINT...
 {
-	local vm=$1 job=$2 user=()
-
-	shift 2
-	[[ $1 == -u ]] && user=(-u "$2") && shift 2
 	# shellcheck disable=SC2046 # two words or none
-	vm_job "$vm" "$job" "${user[@]}" siv-bench serve $(tls_option "$@") "$@"
-	vm_job_await_line "$vm" "$job" '^ready$' >/dev/null
+	vm_job "$1" "$2" siv-bench serve $(tls_option "${@:3}") "${@:3}"
+	vm_job_await_line "$1" "$2" '^ready$' >/dev/null
 }
 
-# Whether agents remember peers: the module of resumption says so in its log.
-agents_resume() { false; }
+# Whether agents remember whom they have verified: then they can be told to forget it.
+agents_resume() { vm_run cockpit sivctl --help | grep -q '^  forget '; }
 
 seconds_since() { jq -n "($(date +%s%N) - $1) / 1e9"; } # NANOSECONDS
 
@@ -210,8 +189,6 @@ lab_guests()
 	tls_certificate adas
 	bench_serve adas server siv:///bench "tcp:0.0.0.0:$PORT" "tls:0.0.0.0:$TLS_PORT" \
 		"unix:$UNIX_PATH" "vsock:$PORT"
-	# shellcheck disable=SC2046 # one word each
-	bench_serve adas server-first -u dash $(first_services 'siv:///first-%d ')
 	redis_start redis-socket "$REDIS_SIV_PORT" \
 		sivshmem-run --rule "$REDIS_RULE; peer cockpit = 192.168.77.1"
 	redis_start redis-tcp "$REDIS_TCP_PORT"

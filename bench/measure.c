@@ -125,9 +125,12 @@ int measure_rtt(struct stream *stream, const struct measure_limits *limits,
 		return -ENOMEM;
 	for (uint32_t i = 0; i < limits->size; i++)
 		message[i] = i * 7;
-	err = echo_batches(stream, limits, message, &count,
-			   now_ns() + limits->nanoseconds / WARM_UP_SHARE, NULL);
-	if (!err)
+	if (limits->exactly)
+		err = echo_batch(stream, limits, message, samples->max, samples);
+	else
+		err = echo_batches(stream, limits, message, &count,
+				   now_ns() + limits->nanoseconds / WARM_UP_SHARE, NULL);
+	if (!err && !limits->exactly)
 		err = echo_batches(stream, limits, message, &count,
 				   now_ns() + limits->nanoseconds, samples);
 	free(message);
@@ -158,6 +161,10 @@ static int warm_up_transfers(struct stream *stream, const struct measure_limits 
 	uint64_t max = limits->transfer / limits->size, ns = 0;
 	int err = 0;
 
+	if (limits->exactly) {
+		*count = max;
+		return 0;
+	}
 	for (*count = TRANSFER_FIRST / limits->size ?: 1; !err; *count *= 2) {
 		if (*count > max)
 			*count = max;
@@ -184,7 +191,7 @@ int measure_throughput(struct stream *stream, const struct measure_limits *limit
 			err = transfer(stream, limits->size, count, message, &ns);
 		if (!err)
 			samples_add(samples, count * limits->size * 1e3 / ns);
-	} while (!err && samples->n < samples->max && now_ns() < until);
+	} while (!err && !limits->exactly && samples->n < samples->max && now_ns() < until);
 	free(message);
 	return err;
 }

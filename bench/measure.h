@@ -3,6 +3,7 @@
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "samples.h"
@@ -14,6 +15,7 @@ struct measure_limits {
 	uint32_t size;         /* bytes of a message */
 	uint64_t transfer;     /* bytes of a transfer whose throughput is one sample, at most */
 	uint64_t nanoseconds;
+	bool exactly; /* for counters: nothing first, as many round trips as samples, or a transfer */
 };
 
 /* All return 0 or -errno, and leave @stream open. */

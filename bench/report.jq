@@ -3,27 +3,30 @@
 # over, and the targets. Input: results.json. A path that was not measured has no column.
 include "text";
 
-def SIZE: 9; def COLUMN: 16; def NAME: 40;
+def SIZE: 9; def NAME: 40;
+
+# Five characters at most.
+def brief: if . >= 9999.5 then "\(. / 1000 | round)k" else short end;
 
 # name, apart
 def parts: .name | split("/") | {metric: .[0], size: (.[1] | tonumber? // 0), path: .[2], scope: .[3]};
 
 def distinct: reduce .[] as $x ([]; if index([$x]) then . else . + [$x] end);
 
-def matrix($metric; $scope; $title; cell):
+def matrix($metric; $scope; $title; $column; cell):
   [.[] | . + {key: parts} | select(.key.metric == $metric and .key.scope == $scope)] as $all
   | ($all | map(.key.path) | distinct) as $paths
   | ($all | map(.key.size) | unique) as $sizes
   | select($all | length > 0)
   | "\n\($title), \($scope):",
-    ("" | pad(SIZE)) + ($paths | map(left(COLUMN)) | add),
+    ("" | pad(SIZE)) + ($paths | map(left($column)) | add),
     ($sizes[] as $size
      | ($size | bytes | pad(SIZE))
        + ([$paths[] as $path
            | ([$all[] | select(.key.path == $path and .key.size == $size) | cell] | .[0] // "-")
-           | left(COLUMN)] | add));
+           | left($column)] | add));
 
-def by_size: ["rtt", "throughput"] | index(.) != null;
+def by_size: . == "rtt" or . == "throughput";
 
 # The ratio of two results, and that of each repetition.
 def compare($all; $a; $b):
@@ -74,9 +77,10 @@ def local_scope: if any(.[]; .name | endswith("/one-vm-icount")) then "one-vm-ic
 
 . as $results
 | matrix("rtt"; ("two-vms", "one-vm", "one-vm-icount", "native");
-    "Round trip in us, median / p99 / max"; "\(.median | short)/\(.p99 | short)/\(.max | short)"),
+    "Round trip in us, median / p99 / max"; 18;
+    "\(.median | brief)/\(.p99 | brief)/\(.max | brief)"),
   ($results | matrix("throughput"; ("two-vms", "one-vm", "one-vm-icount", "native");
-    "Throughput in MB/s, median"; .median | short)),
+    "Throughput in MB/s, median"; 18; .median | short)),
   "\nEverything else:",
   ("" | pad(NAME)) + ("unit" | pad(13)) + (["median", "p99", "max" | left(10)] | add) + "   medians",
   ($results[] | select(parts.metric | by_size | not)

@@ -134,18 +134,23 @@ static const struct stream_ops ring_ops = {
 	.close = ring_close,
 };
 
-/* Our positions are 0 before the peer can see our session, and the peer's before we see its. */
-static int ring_join(struct ring *ring, uint32_t session)
+int ring_meet(_Atomic uint32_t *own, const _Atomic uint32_t *peer, uint32_t session)
 {
 	struct patience patience = { 0 };
 
-	atomic_store_explicit(&ring->own->tx, 0, memory_order_relaxed);
-	atomic_store_explicit(&ring->own->rx, 0, memory_order_relaxed);
-	atomic_store_explicit(&ring->own->session, session, memory_order_release);
-	while (atomic_load_explicit(&ring->peer->session, memory_order_acquire) != session)
+	atomic_store_explicit(own, session, memory_order_release);
+	while (atomic_load_explicit(peer, memory_order_acquire) != session)
 		if (!wait_on(&patience))
 			return -ETIMEDOUT;
 	return 0;
+}
+
+/* Our positions are 0 before the peer can see our session, and the peer's before we see its. */
+static int ring_join(struct ring *ring, uint32_t session)
+{
+	atomic_store_explicit(&ring->own->tx, 0, memory_order_relaxed);
+	atomic_store_explicit(&ring->own->rx, 0, memory_order_relaxed);
+	return ring_meet(&ring->own->session, &ring->peer->session, session);
 }
 
 /* Maps @fd as @side; *@err is -errno where NULL is returned. */

@@ -6,6 +6,7 @@
 #ifndef BENCH_RING_H
 #define BENCH_RING_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "stream.h"
@@ -19,6 +20,12 @@
  * -ETIMEDOUT: nobody came. send and recv return that too, where the peer is silent for as long.
  */
 struct stream *ring_open(const char *path, unsigned int side, uint32_t session, int *err);
+
+/*
+ * Says @session to the peer, for whom all is set up now, and waits for the peer to say the same.
+ * Returns 0 or -ETIMEDOUT.
+ */
+int ring_meet(_Atomic uint32_t *own, const _Atomic uint32_t *peer, uint32_t session);
 
 /* Both sides in one process, joined; for one thread that plays both. Returns 0 or -errno. */
 int ring_pair(struct stream *sides[2]);

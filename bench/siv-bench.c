@@ -30,7 +30,6 @@ enum {
 };
 
 #define TRANSFER_MAX (1ul << 30)
-#define RING_PREFIX  "ring:"
 
 struct command;
 
@@ -47,6 +46,7 @@ struct options {
 	unsigned long transfer;
 	unsigned long session;
 	unsigned long ring;
+	bool exactly;
 	bool samples;
 };
 
@@ -96,6 +96,7 @@ static const struct argp_option argp_options[] = {
 	{ "transfer", 't', "BYTES", 0, "throughput: one sample moves so many, at most (4194304)", 0 },
 	{ "ring", 'r', "BYTES", 0, "of a channel's rings (what the kernel takes)", 0 },
 	{ "session", 'S', "N", 0, "ring: a number that both sides give, another each time (1)", 0 },
+	{ "exactly", 'x', NULL, 0, "no warming up: --count round trips, or one --transfer", 0 },
 	{ "samples", 'a', NULL, 0, "print the samples too", 0 },
 	{ 0 },
 };
@@ -172,6 +173,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'S':
 		options->session = parse_number(arg, UINT32_MAX, state);
 		return 0;
+	case 'x':
+		options->exactly = true;
+		return 0;
 	case 'a':
 		options->samples = true;
 		return 0;
@@ -198,19 +202,38 @@ static int fail(const char *what, int err)
 	return EXIT_FAILURE;
 }
 
-static const char *ring_path(const char *endpoint)
-{
-	const size_t len = strlen(RING_PREFIX);
+/* Rings in memory that both sides map, without a socket; the path follows the prefix. */
+struct memory {
+	const char *prefix;
+	struct stream *(*open)(const char *path, unsigned int side, uint32_t session, int *err);
+	int (*pair)(struct stream *sides[2]);
+};
 
-	return strncmp(endpoint, RING_PREFIX, len) ? NULL : endpoint + len;
+static const struct memory memories[] = {
+	{ "ring:", ring_open, ring_pair },
+};
+
+/* NULL, and @path is left alone, where the endpoint is a socket's. */
+static const struct memory *memory_of(const char *endpoint, const char **path)
+{
+	for (size_t i = 0; i < sizeof(memories) / sizeof(memories[0]); i++) {
+		size_t len = strlen(memories[i].prefix);
+
+		if (strncmp(endpoint, memories[i].prefix, len))
+			continue;
+		*path = endpoint + len;
+		return &memories[i];
+	}
+	return NULL;
 }
 
-static int serve_ring(const char *path, const struct options *options)
+static int serve_memory(const struct memory *memory, const char *path,
+			const struct options *options)
 {
 	struct stream *stream;
 	int err;
 
-	stream = ring_open(path, SERVER_SIDE, options->session, &err);
+	stream = memory->open(path, SERVER_SIDE, options->session, &err);
 	if (stream)
 		err = serve_stream(stream);
 	return err ? fail(path, err) : EXIT_SUCCESS;
@@ -218,10 +241,12 @@ static int serve_ring(const char *path, const struct options *options)
 
 static int run_serve(const struct options *options)
 {
-	const char *path = ring_path(options->endpoints[0]);
+	const struct memory *memory;
+	const char *path;
 
-	if (path)
-		return serve_ring(path, options);
+	memory = memory_of(options->endpoints[0], &path);
+	if (memory)
+		return serve_memory(memory, path, options);
 	return serve_endpoints((char **)options->endpoints, options->n_endpoints);
 }
 
@@ -235,11 +260,13 @@ static int parse_endpoint(const struct options *options, struct endpoint *endpoi
 
 static struct stream *open_stream(const struct options *options, int *err)
 {
-	const char *path = ring_path(options->endpoints[0]);
+	const struct memory *memory;
 	struct endpoint endpoint;
+	const char *path;
 
-	if (path)
-		return ring_open(path, CLIENT_SIDE, options->session, err);
+	memory = memory_of(options->endpoints[0], &path);
+	if (memory)
+		return memory->open(path, CLIENT_SIDE, options->session, err);
 	*err = parse_endpoint(options, &endpoint);
 	return *err ? NULL : via_connect(&endpoint, options->via, err);
 }
@@ -250,6 +277,7 @@ static struct measure_limits limits_of(const struct options *options, unsigned l
 		.size = size,
 		.transfer = options->transfer,
 		.nanoseconds = options->milliseconds * 1000000ull,
+		.exactly = options->exactly,
 	};
 }
 
@@ -347,8 +375,14 @@ static int run_hold(const struct options *options)
 static int run_pass(const struct options *options)
 {
 	static uint8_t message[STREAM_MESSAGE_MAX];
+	const struct memory *memory;
 	struct stream *sides[2];
-	int err = strcmp(options->endpoints[0], RING_PREFIX) ? -EINVAL : ring_pair(sides);
+	const char *path;
+	int err = -EINVAL;
+
+	memory = memory_of(options->endpoints[0], &path);
+	if (memory && !*path)
+		err = memory->pair(sides);
 
 	if (err)
 		return fail(options->endpoints[0], err);

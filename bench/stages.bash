@@ -20,7 +20,7 @@ ended_jobs()
 
 	for dir in "$VM_LOGS"/*/jobs/* "$VM_LOGS"/host/*; do
 		code=$(cat "$dir/code" 2>/dev/null) || continue
-		[[ $code && $code != 0 ]] || continue
+		[[ $code && $code != 0 && $code != 143 ]] || continue # 143: it was told to end
 		printf 'bench: %s ended with %d: %s\n' "${dir#"$VM_LOGS"/}" "$code" \
 			"$(tail -n 1 "$dir/err")" >&2
 	done
