@@ -84,6 +84,7 @@ two_vms()
 	sweep cockpit socket/two-vms "$SIV_URL"
 	sweep cockpit tcp-virtio/two-vms "tcp:$ADAS_IP:$PORT"
 	sweep_ring
+	sweep cockpit mapped/two-vms "$SIV_URL" --via mapped
 	sweep cockpit uring/two-vms "$SIV_URL" --via uring
 	sweep cockpit tls-virtio/two-vms "tls:$ADAS_IP:$TLS_PORT"
 	measure_connects

@@ -5,13 +5,13 @@
 PASS_FEW=1000 PASS_MANY=11000
 BENCH=$VM_BUILD/bin/siv-bench
 
-native_ring() # METRIC
+native_ring() # METRIC PATH PREFIX
 {
 	ring_session=$((ring_session + 1))
-	stage_detail "$1 native"
-	host_job ring "$BENCH" serve --session "$ring_session" "ring:$NATIVE_MEMORY"
-	"$BENCH" "$1" --name "$1/@/bare-ring/native" --samples --milliseconds "$ms" \
-		--size "$sizes" --session "$ring_session" "ring:$NATIVE_MEMORY" >>"$samples"
+	stage_detail "$1 $2 native"
+	host_job ring "$BENCH" serve --session "$ring_session" "$3:$NATIVE_MEMORY"
+	"$BENCH" "$1" --name "$1/@/$2/native" --samples --milliseconds "$ms" \
+		--size "$sizes" --session "$ring_session" "$3:$NATIVE_MEMORY" >>"$samples"
 	host_job_wait ring
 }
 
@@ -20,7 +20,8 @@ native()
 	local metric
 
 	for metric in rtt throughput; do
-		native_ring "$metric"
+		native_ring "$metric" mapped mapped
+		native_ring "$metric" bare-ring ring
 	done
 }
 

@@ -13,6 +13,7 @@
 #include <sysexits.h>
 
 #include "hold.h"
+#include "mapped.h"
 #include "measure.h"
 #include "ring.h"
 #include "serve.h"
@@ -30,6 +31,7 @@ enum {
 };
 
 #define TRANSFER_MAX (1ul << 30)
+#define MEMORY_FORMS ", or ring:/PATH or mapped:/PATH"
 
 struct command;
 
@@ -186,7 +188,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!options->n_endpoints && options->command->endpoints_max)
-			argp_error(state, "no endpoint: write " ENDPOINT_FORMS ", or ring:/PATH");
+			argp_error(state, "no endpoint: write " ENDPOINT_FORMS MEMORY_FORMS);
 		for (unsigned int i = 0; i < options->n_sizes; i++)
 			if (options->transfer < options->sizes[i])
 				argp_error(state, "a transfer is at least one message");
@@ -211,6 +213,7 @@ struct memory {
 
 static const struct memory memories[] = {
 	{ "ring:", ring_open, ring_pair },
+	{ "mapped:", mapped_open, mapped_pair },
 };
 
 /* NULL, and @path is left alone, where the endpoint is a socket's. */
@@ -404,7 +407,7 @@ static void usage(FILE *out)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
 	fputs("\nENDPOINT: " ENDPOINT_FORMS ";\n"
-	      "ring:/PATH, memory that both sides map. siv-bench COMMAND --help: its options.\n",
+	      "ring:/PATH or mapped:/PATH, memory that both sides map. siv-bench COMMAND --help: its options.\n",
 	      out);
 }
 
@@ -413,7 +416,7 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = argp_options, .parser = parse_option, .args_doc = "ENDPOINT...",
 		.doc = "Measures, and prints one line of JSON.\vENDPOINT: " ENDPOINT_FORMS
-		       ", or ring:/PATH.",
+		       MEMORY_FORMS ".",
 	};
 	struct options options = {
 		.count = 20000, .milliseconds = 1000, .transfer = 4ul << 20, .session = 1,

@@ -9,7 +9,7 @@
 #include "uring.h"
 
 enum {
-	BATCH = 32,  /* sends that wait for each other */
+	BATCH = 32, /* sends that wait for each other */
 	ENTRIES = 64, /* a batch and the receive behind it */
 };
 
@@ -39,7 +39,8 @@ static int complete(struct uring_stream *uring, unsigned int receives, int *rece
 	while (seen < pending) {
 		unsigned int now = 0;
 
-		io_uring_for_each_cqe(&uring->ring, head, cqe) {
+		io_uring_for_each_cqe(&uring->ring, head, cqe)
+		{
 			if (!cqe->user_data)
 				*received = cqe->res;
 			else if (!err && cqe->res != (int64_t)cqe->user_data)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mapped.h"
 #include "tls.h"
 #include "uring.h"
 #include "via.h"
@@ -16,6 +17,7 @@ struct via {
 static const struct via table[] = {
 	[VIA_SOCKET] = { "socket", socket_stream },
 	[VIA_URING] = { "uring", uring_stream },
+	[VIA_MAPPED] = { "mapped", mapped_stream },
 };
 
 enum { VIA_COUNT = sizeof(table) / sizeof(table[0]) };

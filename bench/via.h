@@ -11,10 +11,10 @@
 #include "stream.h"
 
 /* Numbers on the wire, between two siv-bench of one build. */
-enum via_id { VIA_SOCKET, VIA_URING };
+enum via_id { VIA_SOCKET, VIA_URING, VIA_MAPPED };
 
 /* What help says. */
-#define VIA_NAMES "socket or uring"
+#define VIA_NAMES "socket, uring or mapped"
 
 /* Returns a via_id, or -EINVAL. */
 int via_parse(const char *name);
