@@ -41,6 +41,8 @@ static int sink(struct stream *stream, const struct stream_request *req, void *b
 {
 	uint64_t total = req->size * req->count, done = 0;
 
+	if (stream->ops->drop)
+		return stream->ops->drop(stream, total) ?: acknowledge(stream, total);
 	while (done < total) {
 		uint64_t left = total - done;
 		size_t max = left < SINK_BYTES ? left : SINK_BYTES;

@@ -44,6 +44,11 @@ struct stream_ops {
 	 * when the stream ended before the first, or -errno; -ECONNRESET when it ended before @min.
 	 */
 	ssize_t (*recv)(struct stream *stream, void *buf, size_t min, size_t max);
+	/*
+	 * Receives @total bytes and throws them away; the peer sends no more until it is answered.
+	 * NULL where recv() does it as well. Returns 0 or -errno, -ECONNRESET at the stream's end.
+	 */
+	int (*drop)(struct stream *stream, uint64_t total);
 	void (*close)(struct stream *stream);
 };
 
