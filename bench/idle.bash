@@ -122,7 +122,7 @@ await_channels() # COUNT
 # Up and down again, so that a machine that grows slower or faster meanwhile does not decide.
 idle_channels()
 {
-	local level open=0 down=() jobs=()
+	local level open=0 jobs=()
 
 	idle_cpu 0 socket
 	daemon_memory 0
