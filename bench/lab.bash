@@ -156,7 +156,7 @@ bench_serve() # VM JOB ENDPOINT...
 }
 
 # Whether agents remember whom they have verified: then they can be told to forget it.
-agents_resume() { vm_run cockpit sivctl --help | grep -q '^  forget '; }
+agents_resume() { vm_run cockpit sivctl --help | grep -q '^  forget'; }
 
 seconds_since() { jq -n "($(date +%s%N) - $1) / 1e9"; } # NANOSECONDS
 
