@@ -14,7 +14,10 @@
 #include "mapped.h"
 #include "ring.h"
 
-enum { NEVER = -1 };
+enum {
+	NEVER = -1,
+	FLUSH_BYTES = RING_BYTES / 8,
+};
 
 /* Memory of two processes: what each side writes alone, then its data. */
 struct memory_side {
@@ -27,6 +30,7 @@ struct mapped_stream {
 	struct stream stream; /* first */
 	struct siv_tx *tx;
 	struct siv_rx *rx;
+	size_t untold; /* bytes that a peer that sleeps was not told of */
 	struct siv_map *map; /* NULL: plain memory, and then */
 	struct siv_tx own_tx; /* what tx and rx point to, */
 	struct siv_rx own_rx;
@@ -50,13 +54,18 @@ static int reserve_some(struct siv_tx *tx, size_t *len, void **view)
 	return siv_reserve_wait(tx, *len, NEVER, view);
 }
 
-/* Told to the peer by the next recv() or flush(): a peer that looks sees it at once. */
+/*
+ * A peer that looks sees each message at once. One that sleeps is told by the next recv() or flush(),
+ * and each FLUSH_BYTES: else it would not begin to read before the ring is full.
+ */
 static int mapped_send(struct stream *stream, const void *buf, size_t len)
 {
-	struct siv_tx *tx = ((struct mapped_stream *)stream)->tx;
+	struct mapped_stream *mapped = (struct mapped_stream *)stream;
+	struct siv_tx *tx = mapped->tx;
 
 	while (len) {
 		size_t n = min_size(len, RING_BYTES);
+		unsigned int flags = SIV_MORE;
 		void *view;
 		int err = siv_reserve(tx, n, &view);
 
@@ -65,7 +74,12 @@ static int mapped_send(struct stream *stream, const void *buf, size_t len)
 		if (err)
 			return err;
 		memcpy(view, buf, n);
-		err = siv_commit(tx, n, SIV_MORE);
+		mapped->untold += n;
+		if (mapped->untold >= FLUSH_BYTES) {
+			mapped->untold = 0;
+			flags = 0;
+		}
+		err = siv_commit(tx, n, flags);
 		if (err)
 			return err;
 		buf = (const char *)buf + n;
@@ -79,9 +93,16 @@ static int mapped_flush(struct stream *stream)
 	return siv_flush(((struct mapped_stream *)stream)->tx);
 }
 
-static ssize_t mapped_recv(struct stream *stream, void *buf, size_t min, size_t max)
+/* Who releases little has nearly caught up, and tells the peer when it finds nothing any more. */
+static int take(struct siv_rx *rx, void *buf, const void *view, size_t len)
 {
-	struct mapped_stream *mapped = (struct mapped_stream *)stream;
+	memcpy(buf, view, len);
+	return siv_release(rx, len, len >= FLUSH_BYTES ? 0 : SIV_MORE);
+}
+
+/* As mapped_recv(), where the first look did not find @min bytes. */
+static ssize_t recv_slowly(struct mapped_stream *mapped, void *buf, size_t min, size_t max)
+{
 	struct siv_rx *rx = mapped->rx;
 	size_t done = 0;
 
@@ -97,13 +118,24 @@ static ssize_t mapped_recv(struct stream *stream, void *buf, size_t min, size_t 
 		if (!n)
 			return done ? -ECONNRESET : 0;
 		n = min_size(n, max - done);
-		memcpy((char *)buf + done, view, n);
-		err = siv_release(rx, n, SIV_MORE);
+		err = take(rx, (char *)buf + done, view, n);
 		if (err)
 			return err;
 		done += n;
 	}
 	return done;
+}
+
+static ssize_t mapped_recv(struct stream *stream, void *buf, size_t min, size_t max)
+{
+	struct mapped_stream *mapped = (struct mapped_stream *)stream;
+	const void *view;
+	ssize_t n = siv_peek(mapped->rx, &view);
+
+	if (n < (ssize_t)min)
+		return recv_slowly(mapped, buf, min, max);
+	n = min_size(n, max);
+	return take(mapped->rx, buf, view, n) ?: n;
 }
 
 static void mapped_close(struct stream *stream)
