@@ -231,6 +231,7 @@ static void kernel_present(void *ctx, bool there, uint64_t nonce)
 	}
 	log_warning("kernel: the module is not there: modprobe af_sivshmem");
 	agent_session_drop_all(a);
+	agent_enrol_forget_tickets(a);
 	agent_channels_forget(a);
 	agent_listeners_forget(a);
 	a->nr_links = 0;
@@ -330,6 +331,8 @@ static void host_lost(void *ctx)
 	log_warning("control: the host is gone: open channels go on, new connects fail");
 	agent_session_host_lost(a);
 	agent_enrol_host_lost(a);
+	/* Whatever happens meanwhile, to policy or to peers, is not heard of. */
+	agent_enrol_forget_tickets(a);
 }
 
 static void host_message(void *ctx, const struct sivp_msg *m)

@@ -3,7 +3,7 @@
 AGENT_DIR := handshake-agent/agent
 AGENT_CORE := $(addprefix $(AGENT_DIR)/, \
 	agent.c channels.c config.c enrol.c host.c links.c nl.c nl_attr.c select.c session.c \
-	session_table.c standalone.c status.c tls.c x509.c) $(CONFIG_SOURCES) $(PROTO_SRC)
+	session_table.c standalone.c status.c tickets.c tls.c x509.c) $(CONFIG_SOURCES) $(PROTO_SRC)
 AGENT_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent $(shell pkg-config --cflags libnl-genl-3.0)
 AGENT_LIBS := $(CONFIG_LIBS) $(shell pkg-config --libs libnl-genl-3.0) -lssl -lcrypto -ljansson
 
@@ -17,9 +17,10 @@ $(eval $(call unit,test_agent_config,tests/unit/test_agent_config.c \
 $(eval $(call unit,test_select,tests/unit/test_select.c \
 	$(addprefix $(AGENT_DIR)/,select.c config.c) $(CONFIG_SOURCES) \
 	handshake-agent/common/log.c $(PROTO_SRC),$(AGENT_CFLAGS),$(CONFIG_LIBS)))
-$(eval $(call unit,test_tls,tests/unit/test_tls.c tests/unit/cert_maker.c \
-	$(addprefix $(AGENT_DIR)/,tls.c x509.c) \
-	$(PROTO_SRC),$(AGENT_CFLAGS),-lssl -lcrypto))
+$(foreach t,test_tls test_resume,\
+	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/cert_maker.c \
+	$(addprefix $(AGENT_DIR)/,tickets.c tls.c x509.c) \
+	$(PROTO_SRC),$(AGENT_CFLAGS),-lssl -lcrypto)))
 
 AGENT_TEST_SOURCES := tests/unit/fake_kernel.c tests/unit/cert_maker.c $(AGENT_CORE) \
 	$(BROKER_SOURCES) $(COMMON_SOURCES)

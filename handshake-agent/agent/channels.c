@@ -152,6 +152,8 @@ void agent_channels_close(struct agent *a, const struct sivp_msg *m)
 							sivp_u32(m, SIVP_A_END));
 	struct kernel_request r = { .cmd = SIV_CMD_RESET };
 
+	if (sivp_u32(m, SIVP_A_REASON) == SIVP_R_REVOKED)
+		agent_enrol_forget_tickets(a); /* whose, it does not say */
 	if (!l)
 		return; /* its CLOSED said so already, or will */
 	r.chan.link_id = l->id;

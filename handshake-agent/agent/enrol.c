@@ -158,6 +158,13 @@ void agent_enrol_host_lost(struct agent *a)
 	}
 }
 
+void agent_enrol_forget_tickets(struct agent *a)
+{
+	for (size_t n = 0; n < a->config->nr_services; n++)
+		if (a->identities[n].context)
+			tickets_forget(a->identities[n].context, NULL);
+}
+
 struct identity *agent_enrol_identity(struct agent *a, const struct agent_service *service)
 {
 	return &a->identities[service - a->config->services];

@@ -39,6 +39,14 @@ static void send_reject(struct agent *a, uint64_t id, enum sivp_reason reason, i
 	host_send(&a->host);
 }
 
+/* After these the next connect to that peer verifies everything anew. */
+static bool forgets(enum sivp_reason reason)
+{
+	return reason == SIVP_R_CERTIFICATE || reason == SIVP_R_EXPIRED ||
+	       reason == SIVP_R_REVOKED || reason == SIVP_R_HANDSHAKE ||
+	       reason == SIVP_R_MISMATCH || reason == SIVP_R_VIOLATION;
+}
+
 /*
  * Ends a session that is not GRANTING. @error: what the client's process gets, 0 for the reason's
  * own. @tell: the host does not know yet.
@@ -50,6 +58,8 @@ static void session_end(struct agent_session *s, enum sivp_reason reason, int er
 
 	if (!error)
 		error = sivp_reason_errno(reason);
+	if (forgets(reason) && s->identity->context)
+		tickets_forget(s->identity->context, s->peer.id);
 	log_end(s, reason, text);
 	a->refused++;
 	if (tell && (s->server || s->state >= SESSION_OPENING))
@@ -217,10 +227,10 @@ static void take_binding(struct agent_session *s, const struct sivp_msg *m)
 	s->type = sivp_u32(m, SIVP_A_TYPE);
 	s->c2s_order = sivp_u32(m, SIVP_A_C2S_ORDER);
 	s->s2c_order = sivp_u32(m, SIVP_A_S2C_ORDER);
-	s->ivposition = sivp_u32(m, SIVP_A_IVPOSITION);
-	s->peer_ivposition = sivp_u32(m, SIVP_A_PEER_IVPOSITION);
-	s->end = sivp_u32(m, SIVP_A_END);
-	s->epoch = sivp_u32(m, SIVP_A_EPOCH);
+	s->peer.ivposition = sivp_u32(m, SIVP_A_IVPOSITION);
+	s->peer.peer_ivposition = sivp_u32(m, SIVP_A_PEER_IVPOSITION);
+	s->peer.end = sivp_u32(m, SIVP_A_END);
+	s->peer.epoch = sivp_u32(m, SIVP_A_EPOCH);
 	memcpy(s->nonce, m->attr[SIVP_A_NONCE].data, SIVP_NONCE_LEN);
 }
 
@@ -243,23 +253,23 @@ static bool flush_tls(struct agent_session *s)
 static bool send_ready(struct agent_session *s)
 {
 	struct sivp_binding b = {
-		.client_id = s->server ? s->peer_id : s->identity->id,
-		.server_id = s->server ? s->identity->id : s->peer_id,
-		.epoch = s->epoch, .type = s->type,
+		.client_id = s->server ? s->peer.id : s->identity->id,
+		.server_id = s->server ? s->identity->id : s->peer.id,
+		.epoch = s->peer.epoch, .type = s->type,
 		.c2s_order = s->c2s_order, .s2c_order = s->s2c_order,
 	};
 	uint8_t context[SIVP_CONTEXT_MAX], exporter[SIVP_EXPORTER_LEN];
 	struct host *h = &s->agent->host;
 	size_t len;
 
-	b.ivposition[s->end] = s->ivposition;
-	b.ivposition[!s->end] = s->peer_ivposition;
+	b.ivposition[s->peer.end] = s->peer.ivposition;
+	b.ivposition[!s->peer.end] = s->peer.peer_ivposition;
 	memcpy(b.nonce, s->nonce, sizeof(b.nonce));
 	len = sivp_context(&b, context);
 	if (!len || !tls_exporter(&s->tls, context, len, exporter))
 		return false;
 	host_begin(h, SIVP_READY, s->id);
-	sivp_put_str(&h->out, SIVP_A_PEER_ID, s->peer_id);
+	sivp_put_str(&h->out, SIVP_A_PEER_ID, s->peer.id);
 	sivp_put_blob(&h->out, SIVP_A_DIGEST, s->tls.digest, SIV_DIGEST_LEN);
 	sivp_put_blob(&h->out, SIVP_A_PEER_DIGEST, s->tls.peer_digest, SIV_DIGEST_LEN);
 	sivp_put_blob(&h->out, SIVP_A_EXPORTER, exporter, sizeof(exporter));
@@ -299,8 +309,8 @@ static void start_tls(struct agent_session *s)
 	struct agent *a = s->agent;
 
 	s->state = SESSION_HANDSHAKE;
-	if (!sivp_spiffe_id(a->domain, s->vm, s->peer_service, s->peer_id, sizeof(s->peer_id)) ||
-	    !tls_start(&s->tls, s->identity->context, s->server, agent_now(a), s->peer_id)) {
+	if (!sivp_spiffe_id(a->domain, s->vm, s->peer_service, s->peer.id, sizeof(s->peer.id)) ||
+	    !tls_start(&s->tls, s->identity->context, s->server, agent_now(a), &s->peer)) {
 		session_fail(s, SIVP_R_HANDSHAKE, "TLS could not be started");
 		return;
 	}
@@ -431,10 +441,14 @@ static void grant_done(void *ctx, uint64_t tag, int err, const struct kernel_ans
 	if (!s->orphan)
 		send_attached(a, s->id, -err);
 	if (!err) {
-		log_info("%s %s %s: connected", s->identity->service->name,
-			 s->server ? "from" : "to", peer_name(s, name));
+		log_info("%s %s %s: connected%s", s->identity->service->name,
+			 s->server ? "from" : "to", peer_name(s, name),
+			 s->tls.resumed ? ", resumed" : "");
 		a->accepted += s->server;
 		a->connected += !s->server;
+		a->resumed += s->tls.resumed;
+		if (!s->orphan)
+			tls_keep_tickets(&s->tls, agent_now(a));
 	} else {
 		log_info("%s %s %s: the kernel did not attach it: %s", s->identity->service->name,
 			 s->server ? "from" : "to", peer_name(s, name), strerror(-err));
@@ -449,8 +463,8 @@ static void grant_done(void *ctx, uint64_t tag, int err, const struct kernel_ans
 /* Whether the channel is the one that the handshake was about. */
 static bool grant_fits(const struct agent_session *s, const struct sivp_msg *m)
 {
-	return s->state == SESSION_READY && sivp_u32(m, SIVP_A_IVPOSITION) == s->ivposition &&
-	       sivp_u32(m, SIVP_A_END) == s->end && sivp_u32(m, SIVP_A_EPOCH) == s->epoch &&
+	return s->state == SESSION_READY && sivp_u32(m, SIVP_A_IVPOSITION) == s->peer.ivposition &&
+	       sivp_u32(m, SIVP_A_END) == s->peer.end && sivp_u32(m, SIVP_A_EPOCH) == s->peer.epoch &&
 	       sivp_u32(m, SIVP_A_C2S_ORDER) == s->c2s_order &&
 	       sivp_u32(m, SIVP_A_S2C_ORDER) == s->s2c_order;
 }
@@ -458,7 +472,7 @@ static bool grant_fits(const struct agent_session *s, const struct sivp_msg *m)
 static void grant(struct agent_session *s, const struct sivp_msg *m)
 {
 	struct agent *a = s->agent;
-	const struct kernel_link *l = agent_links_by_position(a, s->ivposition, s->end);
+	const struct kernel_link *l = agent_links_by_position(a, s->peer.ivposition, s->peer.end);
 	struct kernel_request r = { .cmd = SIV_CMD_GRANT, .done = grant_done, .tag = s->serial };
 
 	if (!l || !grant_fits(s, m)) {
@@ -471,7 +485,7 @@ static void grant(struct agent_session *s, const struct sivp_msg *m)
 	r.cookie = s->cookie;
 	strcpy(r.service, s->identity->service->name);
 	r.chan = (struct kernel_chan){
-		.link_id = l->id, .epoch = s->epoch, .slot = sivp_u32(m, SIVP_A_SLOT),
+		.link_id = l->id, .epoch = s->peer.epoch, .slot = sivp_u32(m, SIVP_A_SLOT),
 		.generation = sivp_u64(m, SIVP_A_GENERATION), .offset = sivp_u64(m, SIVP_A_OFFSET),
 		.c2s_order = s->c2s_order, .s2c_order = s->s2c_order, .server = s->server,
 		.type = s->type,
@@ -479,7 +493,7 @@ static void grant(struct agent_session *s, const struct sivp_msg *m)
 	r.peer.addr.ssiv_family = AF_SIVSHMEM;
 	strcpy(r.peer.addr.ssiv_vm, s->vm);
 	strcpy(r.peer.addr.ssiv_service, s->peer_service);
-	strcpy(r.peer.spiffe_id, s->peer_id);
+	strcpy(r.peer.spiffe_id, s->peer.id);
 	memcpy(r.peer.cert_digest, s->tls.peer_digest, SIV_DIGEST_LEN);
 	r.peer.not_after = s->tls.peer_not_after;
 	s->state = SESSION_GRANTING;

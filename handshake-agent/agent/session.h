@@ -48,9 +48,8 @@ struct agent_session {
 	char vm[SIV_VM_LEN];
 	char peer_service[SIV_SERVICE_LEN];
 	uint32_t type, c2s_order, s2c_order;
-	uint32_t ivposition, peer_ivposition, end, epoch;
+	struct tls_peer peer; /* with the link */
 	uint8_t nonce[SIVP_NONCE_LEN];
-	char peer_id[SIV_SPIFFE_LEN];
 
 	struct tls tls;
 	unsigned int tls_bytes, tls_messages; /* received */

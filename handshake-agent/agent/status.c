@@ -72,6 +72,7 @@ static int run_status(void *arg, const json_t *request, json_t *reply)
 	json_object_set_new(reply, "sessions", json_integer(a->nr_sessions));
 	json_object_set_new(reply, "connected", json_integer(a->connected));
 	json_object_set_new(reply, "accepted", json_integer(a->accepted));
+	json_object_set_new(reply, "resumed", json_integer(a->resumed));
 	json_object_set_new(reply, "refused", json_integer(a->refused));
 	json_object_set_new(reply, "closed_untold", json_integer(a->nr_closed));
 	return 0;

@@ -12,6 +12,40 @@
 
 #define TLS_PEER_CHAIN_MAX (8 * 1024) /* bytes of a peer's certificates */
 
+/* OpenSSL resumes no session of another application than this one. */
+static const unsigned char session_context[] = "sivshmem";
+
+/* A session that a later handshake could resume: it is @tls's until it is known to be good. */
+static int new_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls *tls = SSL_get_app_data(ssl);
+	struct ticket *ticket;
+
+	if (tls->nr_fresh == TICKETS_PER_HANDSHAKE)
+		return 0;
+	SSL_SESSION_up_ref(session);
+	ticket = ticket_new(session);
+	if (!ticket)
+		return 0;
+	list_add_tail(&tls->fresh, &ticket->node);
+	tls->nr_fresh++;
+	return 0; /* we have a reference of our own */
+}
+
+/*
+ * A client has presented a ticket. It is taken out of the store, so that it is good once, and only
+ * if it was given to the peer that the host names now. NULL: then this is a full handshake.
+ */
+static SSL_SESSION *presented(SSL *ssl, const unsigned char *id, int len, int *copy)
+{
+	struct tls *tls = SSL_get_app_data(ssl);
+
+	*copy = 1;
+	ticket_free(tls->ticket);
+	tls->ticket = tickets_take_id(SSL_get_SSL_CTX(ssl), id, len, &tls->peer, tls->now);
+	return tls->ticket ? tls->ticket->session : NULL;
+}
+
 SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
@@ -33,10 +67,16 @@ SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain
 	SSL_CTX_set_max_cert_list(ctx, TLS_PEER_CHAIN_MAX);
 	/* The chain is sent as the host gave it, not as the trust store would complete it. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS);
+	/* NO_TICKET: a ticket is a random number, and all that belongs to it stays in our memory. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
 					 SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	if (!SSL_CTX_set_num_tickets(ctx, 0) || !SSL_CTX_set_max_early_data(ctx, 0))
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, new_session);
+	SSL_CTX_sess_set_get_cb(ctx, presented);
+	SSL_CTX_set_timeout(ctx, TICKETS_LIFE_S);
+	if (!SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1) ||
+	    !SSL_CTX_set_num_tickets(ctx, TICKETS_PER_HANDSHAKE) ||
+	    !SSL_CTX_set_max_early_data(ctx, 0) || !tickets_init(ctx))
 		goto err;
 	return ctx;
 err:
@@ -44,14 +84,14 @@ err:
 	return NULL;
 }
 
-bool tls_start(struct tls *tls, SSL_CTX *context, bool server, int64_t now, const char *peer_id)
+bool tls_start(struct tls *tls, SSL_CTX *context, bool server, int64_t now,
+	       const struct tls_peer *peer)
 {
-	*tls = (struct tls){ .server = server, .reason = SIVP_R_HANDSHAKE };
-	if (strlen(peer_id) >= sizeof(tls->peer_id))
-		return false;
-	strcpy(tls->peer_id, peer_id);
+	*tls = (struct tls){ .server = server, .now = now, .peer = *peer,
+			     .reason = SIVP_R_HANDSHAKE };
+	list_init(&tls->fresh);
 	tls->ssl = SSL_new(context);
-	if (!tls->ssl)
+	if (!tls->ssl || !SSL_set_app_data(tls->ssl, tls))
 		return false;
 	tls->in = BIO_new(BIO_s_mem());
 	tls->out = BIO_new(BIO_s_mem());
@@ -64,10 +104,18 @@ bool tls_start(struct tls *tls, SSL_CTX *context, bool server, int64_t now, cons
 	SSL_set_bio(tls->ssl, tls->in, tls->out);
 	/* A guest may have no clock of its own. */
 	X509_VERIFY_PARAM_set_time(SSL_get0_param(tls->ssl), now);
-	if (server)
+	if (server) {
 		SSL_set_accept_state(tls->ssl);
-	else
-		SSL_set_connect_state(tls->ssl);
+		return true;
+	}
+	SSL_set_connect_state(tls->ssl);
+	tls->ticket = tickets_take_newest(context, &tls->peer, now);
+	/* Without it this is a full handshake. */
+	if (tls->ticket && !SSL_set_session(tls->ssl, tls->ticket->session)) {
+		ticket_free(tls->ticket);
+		tls->ticket = NULL;
+		ERR_clear_error();
+	}
 	return true;
 }
 
@@ -130,26 +178,54 @@ static enum tls_progress fail_ssl(struct tls *tls)
 	return fail(tls, SIVP_R_HANDSHAKE, "TLS failed", text ? text : "no reason given");
 }
 
+/*
+ * OpenSSL has checked that the peer has the session's secret, and nothing else. That it is still
+ * whom we verified then, and that this still holds, comes from the ticket. NULL, or what is wrong.
+ */
+static const char *resumption_wrong(const struct tls *tls)
+{
+	const struct ticket *t = tls->ticket;
+
+	if (!t)
+		return "no ticket was offered";
+	if (!tls_peer_equal(&t->peer, &tls->peer))
+		return "its ticket is another peer's";
+	if (t->until < tls->now)
+		return "its ticket is too old";
+	if (memcmp(t->digest, tls->digest, SIV_DIGEST_LEN))
+		return "its ticket is of another certificate of ours";
+	if (memcmp(t->peer_digest, tls->peer_digest, SIV_DIGEST_LEN))
+		return "its ticket is of another certificate of its own";
+	return NULL;
+}
+
 /* The last step: the handshake has completed, and by OpenSSL's lights the chain is good. */
 static enum tls_progress finish(struct tls *tls)
 {
+	/* Of a resumed session: the one that was verified in full, as OpenSSL kept it. */
 	X509 *peer = SSL_get0_peer_certificate(tls->ssl);
 	X509 *own = SSL_get_certificate(tls->ssl);
 	long verified = SSL_get_verify_result(tls->ssl);
 	const char *wrong;
 
-	if (SSL_version(tls->ssl) != TLS1_3_VERSION || SSL_session_reused(tls->ssl))
-		return fail(tls, SIVP_R_HANDSHAKE, "not a full TLS 1.3 handshake", "");
+	if (SSL_version(tls->ssl) != TLS1_3_VERSION)
+		return fail(tls, SIVP_R_HANDSHAKE, "not TLS 1.3", "");
 	if (!peer || !own)
 		return fail(tls, SIVP_R_CERTIFICATE, "the peer sent no certificate", "");
 	if (verified != X509_V_OK)
 		return fail(tls, verify_reason(verified), "its certificate was not accepted",
 			    X509_verify_cert_error_string(verified));
-	wrong = x509_leaf_wrong(peer, !tls->server, tls->peer_id);
+	wrong = x509_leaf_wrong(peer, !tls->server, tls->peer.id);
 	if (wrong)
 		return fail(tls, SIVP_R_CERTIFICATE, "its certificate was not accepted", wrong);
 	if (!x509_digest(peer, tls->peer_digest) || !x509_digest(own, tls->digest))
 		return fail(tls, SIVP_R_HANDSHAKE, "no digest of a certificate", "");
+	if (SSL_session_reused(tls->ssl)) {
+		wrong = resumption_wrong(tls);
+		if (wrong)
+			return fail(tls, SIVP_R_CERTIFICATE, "it was not to be resumed", wrong);
+		tls->resumed = true;
+	}
 	tls->peer_not_after = x509_not_after(peer);
 	tls->done = true;
 	tls->reason = SIVP_R_NONE;
@@ -212,9 +288,44 @@ bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
 					  strlen(SIVP_EXPORTER_LABEL), context, len, 1) == 1;
 }
 
+void tls_keep_tickets(struct tls *tls, int64_t now)
+{
+	int64_t until = now + TICKETS_LIFE_S, own_not_after;
+
+	if (!tls->done)
+		return;
+	/* Of a resumed session both certificates are still the first ones, so its lineage ends too. */
+	own_not_after = x509_not_after(SSL_get_certificate(tls->ssl));
+	if (until > own_not_after)
+		until = own_not_after;
+	if (until > tls->peer_not_after)
+		until = tls->peer_not_after;
+	while (!list_empty(&tls->fresh)) {
+		struct ticket *t = container_of(tls->fresh.next, struct ticket, node);
+
+		list_del(&t->node);
+		t->peer = tls->peer;
+		memcpy(t->digest, tls->digest, SIV_DIGEST_LEN);
+		memcpy(t->peer_digest, tls->peer_digest, SIV_DIGEST_LEN);
+		t->until = until;
+		tickets_add(SSL_get_SSL_CTX(tls->ssl), tls->server ? TICKET_SERVER : TICKET_CLIENT, t);
+	}
+}
+
 void tls_end(struct tls *tls)
 {
+	if (tls->ssl) {
+		while (!list_empty(&tls->fresh)) {
+			struct ticket *t = container_of(tls->fresh.next, struct ticket, node);
+
+			list_del(&t->node);
+			ticket_free(t);
+		}
+		/* Nobody sends close_notify; OpenSSL would call the session bad for it. */
+		SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	}
 	SSL_free(tls->ssl);
+	ticket_free(tls->ticket);
 	memset(tls, 0, sizeof(*tls));
 	tls->reason = SIVP_R_HANDSHAKE;
 }

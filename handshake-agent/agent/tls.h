@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One TLS 1.3 handshake with mutual authentication, over bytes that others carry. No early data, no
- * tickets (resumption will have its place here), no application data.
+ * One TLS 1.3 handshake with mutual authentication, over bytes that others carry: a full one, or one
+ * resumed with what tickets.h keeps of an earlier one. No early data, no application data.
  */
 #ifndef SIVSHMEM_AGENT_TLS_H
 #define SIVSHMEM_AGENT_TLS_H
@@ -15,12 +15,13 @@
 #include <sivshmem/abi.h>
 
 #include "proto/proto.h"
+#include "tickets.h"
 
 #define TLS_GROUPS "X25519:P-256"
 
 /*
- * What handshakes of one service have in common: its key, chain, and whom it trusts. Built once for
- * each certificate, since that takes long. @chain: leaf first. NULL: OpenSSL failed, or the leaf is
+ * What handshakes of one service have in common: its key, chain, whom it trusts, and its tickets.
+ * Built once for each certificate, since that takes long. @chain: leaf first. NULL: OpenSSL failed, or the leaf is
  * not of @key.
  */
 SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain);
@@ -36,7 +37,12 @@ struct tls {
 	BIO *in, *out; /* @ssl's */
 	bool server;
 	bool done;
-	char peer_id[SIV_SPIFFE_LEN];
+	bool resumed;         /* once done: no certificate was sent, see @ticket */
+	int64_t now;
+	struct tls_peer peer; /* whom the host named */
+	struct ticket *ticket; /* the one that was offered, or that the client has presented */
+	struct list fresh;     /* tickets that came of this handshake, not filled in */
+	unsigned int nr_fresh;
 
 	/* Starts as SIVP_R_HANDSHAKE, and is SIVP_R_NONE only once all has been checked. */
 	enum sivp_reason reason;
@@ -49,10 +55,12 @@ struct tls {
 };
 
 /*
- * @now: the host's clock, seconds since 1970, by which certificates are judged. @peer_id: whom the
- * host named. False: OpenSSL failed; tls_end() all the same.
+ * @now: the host's clock, seconds since 1970, by which certificates and tickets are judged. @peer:
+ * whom the host named. @tls stays where it is until tls_end(). False: OpenSSL failed; tls_end() all
+ * the same.
  */
-bool tls_start(struct tls *tls, SSL_CTX *context, bool server, int64_t now, const char *peer_id);
+bool tls_start(struct tls *tls, SSL_CTX *context, bool server, int64_t now,
+	       const struct tls_peer *peer);
 
 /* Takes @len bytes of the peer's (0 at a client's start) and goes as far as they allow. */
 enum tls_progress tls_step(struct tls *tls, const uint8_t *data, size_t len);
@@ -63,6 +71,12 @@ size_t tls_output(struct tls *tls, uint8_t *data, size_t size);
 /* Keying material of a handshake that is done, bound to @context. */
 bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
 		  uint8_t out[SIVP_EXPORTER_LEN]);
+
+/*
+ * The connection is made, by everybody's word: what came of this handshake may be used for later
+ * ones. Without this nothing of it is.
+ */
+void tls_keep_tickets(struct tls *tls, int64_t now);
 
 /* All zero (never started): nothing happens. */
 void tls_end(struct tls *tls);

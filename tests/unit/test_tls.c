@@ -110,10 +110,14 @@ static void run(struct tls *client, struct tls *server, size_t piece, enum tls_p
 	}
 }
 
+/* The ends of the link between the two, each as it is told to the other. */
+static const struct tls_peer to_server = { SERVER_ID, 6, 7, 0, 1 };
+static const struct tls_peer to_client = { CLIENT_ID, 7, 6, 1, 1 };
+
 static void pair(SSL_CTX *cc, SSL_CTX *sc, struct tls *client, struct tls *server)
 {
-	assert_true(tls_start(client, cc, false, NOW, SERVER_ID));
-	assert_true(tls_start(server, sc, true, NOW, CLIENT_ID));
+	assert_true(tls_start(client, cc, false, NOW, &to_server));
+	assert_true(tls_start(server, sc, true, NOW, &to_client));
 	SSL_CTX_free(cc);
 	SSL_CTX_free(sc);
 }
@@ -374,7 +378,7 @@ static void test_garbage_fails(void **state)
 		SSL_CTX *ctx = good(true);
 
 		memset(data, len, sizeof(data));
-		assert_true(tls_start(&server, ctx, true, NOW, CLIENT_ID));
+		assert_true(tls_start(&server, ctx, true, NOW, &to_client));
 		SSL_CTX_free(ctx);
 		if (tls_step(&server, data, len) == TLS_FAILED)
 			assert_int_equal(server.reason, SIVP_R_HANDSHAKE);
