@@ -195,8 +195,8 @@ void agent_enrol_host_lost(struct agent *agent);
 bool agent_enrol_cert(struct agent *agent, const struct sivp_msg *msg);
 /* False: its session is no CSR's. */
 bool agent_enrol_reject(struct agent *agent, const struct sivp_msg *msg);
-/* Every connect from now on is a full handshake, once. */
-void agent_enrol_forget_tickets(struct agent *agent);
+/* The next connect with each peer verifies everything anew. How many tickets that were. */
+unsigned int agent_enrol_forget_tickets(struct agent *agent);
 bool agent_enrol_settled(const struct agent *agent);
 struct identity *agent_enrol_identity(struct agent *agent, const struct agent_service *service);
 

@@ -158,11 +158,14 @@ void agent_enrol_host_lost(struct agent *a)
 	}
 }
 
-void agent_enrol_forget_tickets(struct agent *a)
+unsigned int agent_enrol_forget_tickets(struct agent *a)
 {
+	unsigned int forgotten = 0;
+
 	for (size_t n = 0; n < a->config->nr_services; n++)
 		if (a->identities[n].context)
-			tickets_forget(a->identities[n].context, NULL);
+			forgotten += tickets_forget(a->identities[n].context, NULL);
+	return forgotten;
 }
 
 struct identity *agent_enrol_identity(struct agent *a, const struct agent_service *service)

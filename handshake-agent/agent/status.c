@@ -122,9 +122,17 @@ static int run_channels(void *arg, const json_t *request, json_t *reply)
 	return 0;
 }
 
+static int run_forget(void *arg, const json_t *request, json_t *reply)
+{
+	(void)request;
+	json_object_set_new(reply, "forgotten", json_integer(agent_enrol_forget_tickets(arg)));
+	return 0;
+}
+
 static const struct admin_command commands[] = {
 	{ "status", run_status },
 	{ "channels", run_channels },
+	{ "forget", run_forget },
 	{ NULL, NULL },
 };
 

@@ -166,9 +166,10 @@ struct ticket *tickets_take_id(SSL_CTX *context, const uint8_t *id, size_t len,
 	return take(context, TICKET_SERVER, id, len, peer, now);
 }
 
-void tickets_forget(SSL_CTX *context, const char *peer_id)
+unsigned int tickets_forget(SSL_CTX *context, const char *peer_id)
 {
 	struct tickets *s = store_of(context);
+	unsigned int forgotten = 0;
 	struct list *pos, *tmp;
 
 	for (unsigned int role = 0; s && role < TICKET_ROLES; role++) {
@@ -179,8 +180,10 @@ void tickets_forget(SSL_CTX *context, const char *peer_id)
 				continue;
 			take_out(s, role, t);
 			ticket_free(t);
+			forgotten++;
 		}
 	}
+	return forgotten;
 }
 
 unsigned int tickets_count(SSL_CTX *context, unsigned int role)

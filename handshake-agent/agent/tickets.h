@@ -64,8 +64,8 @@ struct ticket *tickets_take_newest(SSL_CTX *context, const struct tls_peer *peer
 struct ticket *tickets_take_id(SSL_CTX *context, const uint8_t *id, size_t len,
 			       const struct tls_peer *peer, int64_t now);
 
-/* Whatever is kept for a peer of that name, in both roles; NULL: for all. */
-void tickets_forget(SSL_CTX *context, const char *peer_id);
+/* Whatever is kept for a peer of that name, in both roles; NULL: for all. How many that were. */
+unsigned int tickets_forget(SSL_CTX *context, const char *peer_id);
 
 unsigned int tickets_count(SSL_CTX *context, unsigned int role);
 

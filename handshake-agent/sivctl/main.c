@@ -109,6 +109,11 @@ static int run_channels(const struct sivctl *ctl)
 	return ask_and_show(ctl, "channels", print_channels);
 }
 
+static int run_forget(const struct sivctl *ctl)
+{
+	return ask_and_show(ctl, "forget", print_forget);
+}
+
 /* By the configuration alone, without a daemon. NULL: said why. */
 static json_t *explain_by_config(const struct sivctl *ctl)
 {
@@ -214,6 +219,9 @@ static const struct subcommand {
 } subcommands[] = {
 	{ "status", "", "what a daemon knows: VMs, services, links, counts", 0, run_status },
 	{ "channels", "", "the channels: who talks to whom, and their state", 0, run_channels },
+	{ "forget", "",
+	  "an agent's: the next connect with each peer is a full handshake, not a resumed one", 0,
+	  run_forget },
 	{ "explain", "VM/SERVICE siv://VM/SERVICE",
 	  "may the first connect to the second, and which line of policy says so", 2, run_explain },
 	{ "qemu-args", "VM", "the options that the QEMU of that VM needs", 1, run_qemu_args },

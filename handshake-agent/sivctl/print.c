@@ -129,9 +129,14 @@ static void print_agent_status(const json_t *status, FILE *out)
 			text(item, "peer_vm"), number(item, "epoch"),
 			size_text(number(item, "size"), size));
 	}
-	fprintf(out, "connects: %jd made, %jd accepted, %jd refused, %jd on their way\n",
-		number(status, "connected"), number(status, "accepted"), number(status, "refused"),
-		number(status, "sessions"));
+	fprintf(out, "connects: %jd made, %jd accepted, %jd of them resumed, %jd refused, "
+		"%jd on their way\n", number(status, "connected"), number(status, "accepted"),
+		number(status, "resumed"), number(status, "refused"), number(status, "sessions"));
+}
+
+void print_forget(const json_t *reply, FILE *out)
+{
+	fprintf(out, "%jd tickets forgotten\n", number(reply, "forgotten"));
 }
 
 void print_status(const json_t *status, FILE *out)

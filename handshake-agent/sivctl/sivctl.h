@@ -27,6 +27,7 @@ struct sivctl {
 
 /* print.c: for people */
 void print_status(const json_t *status, FILE *out);
+void print_forget(const json_t *reply, FILE *out);
 void print_channels(const json_t *reply, FILE *out);
 void print_explain(const json_t *reply, FILE *out);
 
