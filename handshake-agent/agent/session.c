@@ -274,6 +274,7 @@ static bool send_ready(struct agent_session *s)
 	sivp_put_blob(&h->out, SIVP_A_PEER_DIGEST, s->tls.peer_digest, SIV_DIGEST_LEN);
 	sivp_put_blob(&h->out, SIVP_A_EXPORTER, exporter, sizeof(exporter));
 	sivp_put_u64(&h->out, SIVP_A_NOT_AFTER, s->tls.peer_not_after);
+	sivp_put_u32(&h->out, SIVP_A_RESUMED, s->tls.resumed);
 	return host_send(h);
 }
 

@@ -129,6 +129,8 @@ static json_t *build(const struct audit *audit, const struct audit_budget *budge
 		json_object_set_new(line, "session", json_integer((json_int_t)event->session));
 	if (event->rule)
 		json_object_set_new(line, "rule", json_integer(event->rule));
+	if (event->resumed)
+		json_object_set_new(line, "resumed", json_true());
 	if (event->has_caller) {
 		json_object_set_new(line, "uid", json_integer(event->uid));
 		json_object_set_new(line, "pid", json_integer(event->pid));

@@ -45,6 +45,7 @@ struct audit_event {
 	const char *text;
 	uint64_t session; /* 0: none */
 	int rule;         /* line of host.conf; 0: none */
+	bool resumed;     /* an earlier handshake, as both agents say */
 	bool has_caller;
 	uint32_t uid, pid;
 };

@@ -158,6 +158,7 @@ struct session_side {
 	char peer_id[SIV_SPIFFE_LEN];   /* READY: what it verified of the other */
 	uint8_t digest[SIV_DIGEST_LEN], peer_digest[SIV_DIGEST_LEN];
 	uint8_t exporter[SIVP_EXPORTER_LEN];
+	bool resumed;
 };
 
 struct session {

@@ -100,6 +100,7 @@ static void session_audit(struct session *session, enum sivp_reason reason, cons
 		.text = text,
 		.session = session->number,
 		.rule = session->rule,
+		.resumed = session->side[CLIENT].resumed && reason == SIVP_R_NONE,
 		.has_caller = session->has_caller,
 		.uid = session->uid,
 		.pid = session->pid,
@@ -396,6 +397,8 @@ static const char *ready_mismatch(const struct session *session)
 		return "the server has seen another certificate than the client's";
 	if (CRYPTO_memcmp(client->exporter, server->exporter, SIVP_EXPORTER_LEN) != 0)
 		return "the two exporters differ";
+	if (client->resumed != server->resumed)
+		return "only one side has resumed a session";
 	return NULL;
 }
 
@@ -462,6 +465,7 @@ static void session_ready(struct session *session, unsigned int index, const str
 	memcpy(side->digest, msg->attr[SIVP_A_DIGEST].data, sizeof(side->digest));
 	memcpy(side->peer_digest, msg->attr[SIVP_A_PEER_DIGEST].data, sizeof(side->peer_digest));
 	memcpy(side->exporter, msg->attr[SIVP_A_EXPORTER].data, sizeof(side->exporter));
+	side->resumed = sivp_u32(msg, SIVP_A_RESUMED);
 	if (!session->side[!index].ready)
 		return;
 	why = ready_mismatch(session);

@@ -140,7 +140,8 @@ enum sivp_attr {
 	SIVP_A_UID,          /* u32 */
 	SIVP_A_PID,          /* u32 */
 	SIVP_A_SERVER,       /* u32 0 or 1: the sender is this channel's server */
-	SIVP_A_MAX = SIVP_A_SERVER
+	SIVP_A_RESUMED,      /* u32 0 or 1: by an earlier handshake's ticket; absent: 0 */
+	SIVP_A_MAX = SIVP_A_RESUMED
 };
 
 #define SIVP_LOCAL 0xffffffffu /* in place of an IVPosition: the link inside the VM */

@@ -50,7 +50,8 @@ const struct sivp_message_row sivp_messages[SIVP_TYPE_MAX + 1] = {
 		.must = 0 },
 	[SIVP_TLS] = { "tls", SIVP_GUEST | SIVP_HOST, SIVP_SESSION_ANY, .must = A(TLS) },
 	[SIVP_READY] = { "ready", SIVP_GUEST, SIVP_SESSION_ANY,
-		.must = A(PEER_ID) | A(DIGEST) | A(PEER_DIGEST) | A(EXPORTER), .may = A(NOT_AFTER) },
+		.must = A(PEER_ID) | A(DIGEST) | A(PEER_DIGEST) | A(EXPORTER),
+		.may = A(NOT_AFTER) | A(RESUMED) },
 	[SIVP_GRANT] = { "grant", SIVP_HOST, SIVP_SESSION_ANY,
 		.must = CHANNEL | A(OFFSET) | A(C2S_ORDER) | A(S2C_ORDER), .may = A(TYPE) },
 	[SIVP_ATTACHED] = { "attached", SIVP_GUEST, SIVP_SESSION_ANY, .must = A(ERRNO) },
@@ -122,4 +123,5 @@ const struct sivp_attr_row sivp_attributes[SIVP_A_MAX + 1] = {
 	[SIVP_A_UID] = { "uid", U32 },
 	[SIVP_A_PID] = { "pid", U32 },
 	[SIVP_A_SERVER] = { "server", RANGE(0, 1) },
+	[SIVP_A_RESUMED] = { "resumed", RANGE(0, 1) },
 };
