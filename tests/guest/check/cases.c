@@ -619,6 +619,7 @@ static const struct {
 	{ "connect-timeout", case_connect_timeout },
 	{ "listener-closed", case_listener_closed },
 	{ "herd", case_herd },
+	{ "burst", case_burst },
 	{ "autobind", case_autobind },
 	{ "records", case_records },
 	{ "record-held", case_record_held },

@@ -31,6 +31,7 @@ void case_backlog(const char *arg);
 void case_connect_timeout(const char *arg);
 void case_listener_closed(const char *arg);
 void case_herd(const char *arg);
+void case_burst(const char *arg);
 void case_autobind(const char *arg);
 void case_records(const char *arg);
 void case_record_held(const char *arg);

@@ -3,6 +3,7 @@
  * The client's cases: names, listening and connecting, and connections that are only held.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -270,6 +271,125 @@ void case_connect_time(const char *arg)
 	qsort(ms, n, sizeof(*ms), by_value);
 	printf("%.1f %.1f %.1f\n", ms[n / 2], ms[0], ms[n - 1]);
 	free(ms);
+}
+
+#define BURST_RING  (16u << 10) /* bytes; 256 of these in each direction fit every link of ours */
+#define BURST_BYTES 3000u       /* of each connection, there and back */
+#define PULSE_BYTES 512u        /* of the open channel, at a time */
+#define PULSE_GAP   32          /* connects that may complete between two of its answers */
+
+/* A connection that has been open before, and goes on meanwhile: one message always on its way. */
+struct pulse {
+	int fd;
+	struct stream *out, *in;
+	size_t pending; /* bytes of the message that have not come back */
+	unsigned long answers;
+};
+
+static void pulse_send(struct pulse *p)
+{
+	uint8_t buf[PULSE_BYTES];
+
+	stream_fill(p->out, buf, sizeof(buf));
+	write_all(p->fd, buf, sizeof(buf));
+	p->pending = sizeof(buf);
+}
+
+/* Takes what has come back; at the end of a message the next one leaves. */
+static void pulse_take(struct pulse *p)
+{
+	uint8_t buf[PULSE_BYTES];
+	ssize_t n = recv(p->fd, buf, p->pending, MSG_DONTWAIT);
+
+	CHECK(n > 0 || (n < 0 && errno == EAGAIN));
+	if (n <= 0)
+		return;
+	stream_check(p->in, buf, n);
+	p->pending -= n;
+	if (p->pending)
+		return;
+	p->answers++;
+	pulse_send(p);
+}
+
+static int burst_start(void)
+{
+	__u32 ring = BURST_RING;
+	int fd = new_socket(SOCK_NONBLOCK);
+
+	CHECK(!setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_TX_SIZE, &ring, sizeof(ring)));
+	CHECK(!setsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_RX_SIZE, &ring, sizeof(ring)));
+	CHECK(!connect(fd, (void *)&addr, sizeof(addr)) || errno == EINPROGRESS);
+	return fd;
+}
+
+/* Each has its own bytes, and gets these back. */
+static void burst_check(int fd, uint64_t seed, struct stream *s)
+{
+	struct order o = { .mode = MODE_ECHO };
+	uint8_t buf[BURST_BYTES];
+
+	CHECK(!fcntl(fd, F_SETFL, 0));
+	s->pos = seed;
+	stream_fill(s, buf, sizeof(buf));
+	write_all(fd, &o, sizeof(o));
+	write_all(fd, buf, sizeof(buf));
+	read_all(fd, buf, sizeof(buf));
+	s->pos = seed;
+	stream_check(s, buf, sizeof(buf));
+}
+
+/*
+ * ARG connects at once, by one process that polls: all complete, and carry their bytes. A channel
+ * that was open goes on: at no time do PULSE_GAP connects complete while it waits for one answer.
+ */
+void case_burst(const char *arg)
+{
+	int n = arg ? atoi(arg) : 256, left = n, since = 0, err;
+	struct pulse pulse = { .fd = order(MODE_ECHO, 0, 0), .out = stream_new(1),
+			       .in = stream_new(1) };
+	struct pollfd *p = calloc(n + 1, sizeof(*p));
+	struct stream *s = stream_new(2);
+	unsigned long before;
+	socklen_t len;
+
+	pulse_send(&pulse);
+	for (int i = 0; i < n; i++)
+		p[i] = (struct pollfd){ .fd = burst_start(), .events = POLLOUT };
+	p[n] = (struct pollfd){ .fd = pulse.fd, .events = POLLIN };
+	while (left) {
+		CHECK(poll(p, n + 1, 60000) > 0);
+		before = pulse.answers;
+		if (p[n].revents)
+			pulse_take(&pulse);
+		if (pulse.answers != before)
+			since = 0;
+		for (int i = 0; i < n; i++) {
+			if (p[i].fd < 0 || !p[i].revents)
+				continue;
+			len = sizeof(err);
+			CHECK(!getsockopt(p[i].fd, SOL_SOCKET, SO_ERROR, &err, &len));
+			if (err)
+				die("connect %d of %d, %d to come: %s", i, n, left, strerror(err));
+			p[i].fd = ~p[i].fd; /* poll passes it by */
+			left--;
+			since++;
+		}
+		if (since > PULSE_GAP)
+			die("%d connects and no answer on the open channel", since);
+	}
+	for (int i = 0; i < n; i++) {
+		burst_check(~p[i].fd, i * 7, s);
+		pulse_take(&pulse);
+	}
+	printf("%d connects, %lu answers meanwhile\n", n, pulse.answers);
+	for (int i = 0; i < n; i++)
+		close(~p[i].fd);
+	close(pulse.fd);
+	free(p);
+	free(s);
+	free(pulse.in);
+	free(pulse.out);
 }
 
 /* Rings that no link has room for: ENOBUFS, and the socket can ask for less. */
