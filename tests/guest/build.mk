@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Programs that run in guests, for tests alone.
 
-$(eval $(call program,siv-check,$(addprefix tests/guest/check/,main.c server.c cases.c cases_connect.c cases_map.c cases_wait.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/check,-lpthread))
+$(eval $(call program,siv-check,$(addprefix tests/guest/check/,main.c lib.c server.c cases.c cases_connect.c cases_map.c cases_wait.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/check,-lpthread))
 GENL_CFLAGS = $(shell pkg-config --cflags libnl-genl-3.0)
 GENL_LIBS = $(shell pkg-config --libs libnl-genl-3.0)
 $(eval $(call program,siv-grantd,tests/guest/siv-grantd.c,$(GENL_CFLAGS),$(GENL_LIBS)))
@@ -21,3 +21,6 @@ GUEST_BIN += build/bin/siv-random
 # the same calls over the family and over AF_UNIX, TCP or AF_VSOCK: `build/bin/siv-matrix run`
 $(eval $(call program,siv-matrix,$(sort $(wildcard tests/guest/matrix/*.c)) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/matrix -Wno-missing-field-initializers,-lpthread))
 GUEST_BIN += build/bin/siv-matrix
+# io_uring on the family, against `siv-check serve`
+$(eval $(call program,siv-uring,$(sort $(wildcard tests/guest/uring/*.c)) tests/guest/check/lib.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,-luring -lpthread))
+GUEST_BIN += build/bin/siv-uring

@@ -20,6 +20,8 @@ enum mode {
 	MODE_GO,
 	MODE_ABORT,    /* closes with what comes after the order unread */
 	MODE_SHUT_RD,  /* shutdown(SHUT_RD), waits for EOF by poll */
+	MODE_STALL_SHUT_RD, /* MODE_SHUT_RD, once told as MODE_STALL is */
+	MODE_STALL_ABORT,   /* closes with everything unread, once told as MODE_STALL is */
 };
 
 struct order {

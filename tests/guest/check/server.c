@@ -140,6 +140,12 @@ static void *connection(void *arg)
 		p.events = POLLIN;
 		poll(&p, 1, -1);
 		break;
+	case MODE_STALL_ABORT:
+		await_go(o.seed);
+		break;
+	case MODE_STALL_SHUT_RD:
+		await_go(o.seed);
+		/* fall through */
 	case MODE_SHUT_RD:
 		shutdown(fd, SHUT_RD);
 		p.events = 0; /* POLLHUP: both directions */

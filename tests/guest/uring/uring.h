@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * siv-uring: io_uring on sockets of the family, one case for each thing that must hold, against
+ * `siv-check serve`. Each case runs on rings of several kinds.
+ */
+#ifndef URING_H
+#define URING_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <liburing.h>
+
+#include "../check/check.h"
+
+enum ring_kind {
+	RING_PLAIN,
+	RING_DEFER, /* completions are worked off by the task that waits for them */
+	RING_ASYNC, /* every operation goes to a worker thread of the kernel */
+	RING_KINDS,
+};
+extern const char *const ring_names[RING_KINDS];
+
+extern struct io_uring ring;
+extern enum ring_kind ring_kind;
+extern const char *url; /* the server */
+
+/*
+ * One operation, and what came of it. A completion that is none too many by the flags is a failure
+ * wherever it turns up: of a single shot the second, of zero copy a second notification, or one that
+ * was not promised.
+ */
+#define RESULTS_MAX 64
+struct op {
+	bool multi;           /* results go on while they say so */
+	int n;                /* results */
+	int res[RESULTS_MAX];
+	unsigned int flags[RESULTS_MAX];
+	int notifs;           /* of zero copy */
+	unsigned int order;   /* of the last completion among all */
+};
+
+void ring_start(enum ring_kind kind);
+void ring_stop(void); /* no completion may be left over */
+
+struct io_uring_sqe *sqe_new(void);
+/* After prep: what is queued is @op; sqe->flags may be added to until it is submitted. */
+void op_is(struct io_uring_sqe *sqe, struct op *op);
+void ring_submit(void);
+void ring_look(void);             /* takes what has completed, without waiting */
+int op_wait(struct op *op);       /* submits, waits for one more result and gives it */
+void op_wait_notif(struct op *op);
+void op_quiet(const struct op *op); /* nothing has completed */
+bool op_over(const struct op *op);
+
+int order_at(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
+uint64_t fresh_seed(void);
+void go(uint64_t seed);             /* to those that stall */
+void round_trip_elsewhere(void);    /* on another connection: time for what would come too early */
+void *memory(size_t len);
+void fill(void *buf, size_t len, unsigned int seed);
+
+/* A transmit window, mapped without the library, so that a test can do what that would not. */
+struct window {
+	int fd;
+	bool record;
+	uint8_t *base;
+	const uint8_t *ro; /* the peer's control page, then receive data, twice */
+	size_t size, rx_size;
+	uint64_t pos;
+};
+void window_map(struct window *w, int fd, uint64_t pos);
+uint8_t *window_at(const struct window *w); /* where the next data goes */
+void window_sent(struct window *w, size_t len);
+void window_await_room(const struct window *w, size_t len);
+void window_unmap(struct window *w);
+
+struct uring_case {
+	const char *name;
+	void (*run)(const char *arg);
+	unsigned int kinds; /* 1 << RING_*; 0: starts its rings itself */
+};
+extern const struct uring_case io_cases[], end_cases[], accept_cases[], zc_cases[], zc_end_cases[];
+
+#define ALL_KINDS (1 << RING_PLAIN | 1 << RING_DEFER | 1 << RING_ASYNC)
+/* a worker sleeps in the call itself where others wait by poll */
+#define INLINE_KINDS (1 << RING_PLAIN | 1 << RING_DEFER)
+
+#endif
