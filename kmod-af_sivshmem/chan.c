@@ -3,7 +3,6 @@
  * Channels: attach, positions, wake words, states, reset.
  */
 #include <linux/module.h>
-#include <linux/poll.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -202,8 +201,9 @@ static void chan_wake(struct siv_chan *chan)
 		return;
 	rcu_read_lock();
 	wq = rcu_dereference(sk->sk_wq);
+	/* without a mask: io_uring takes one for what there is, and we do not know what came */
 	if (skwq_has_sleeper(wq))
-		wake_up_interruptible_poll(&wq->wait, SIV_WAKE_MASK);
+		wake_up_interruptible(&wq->wait);
 	sk_wake_async(sk, SOCK_WAKE_WAITD, POLL_IN);
 	sk_wake_async(sk, SOCK_WAKE_SPACE, POLL_OUT);
 	rcu_read_unlock();

@@ -21,10 +21,6 @@ struct siv_chan;
 
 extern struct workqueue_struct *siv_wq;
 
-#define SIV_WAKE_MASK \
-	(EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND | EPOLLPRI | \
-	 EPOLLERR | EPOLLHUP)
-
 #define SIV_TCP_OPTS 8 /* TCP options that aliased sockets remember, see sock_opt.c */
 #define SIV_BACKLOG_MAX 4096 /* channels that wait for accept(), of one listener */
 
