@@ -2,9 +2,12 @@
 /* What waits and how that ends: cancelling, poll, connecting, shutting down, closing, resets. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -358,6 +361,79 @@ static void case_reset(const char *arg)
 	free(buf);
 }
 
+struct crowd {
+	int fd, event;
+	atomic_bool stop;
+};
+
+static void *crowd_sends(void *arg)
+{
+	struct crowd *crowd = arg;
+	char *buf = memory(65536);
+
+	memset(buf, 0, 65536);
+	while (!crowd->stop)
+		write_all(crowd->fd, buf, 65536);
+	free(buf);
+	return NULL;
+}
+
+static void *crowd_events(void *arg)
+{
+	struct crowd *crowd = arg;
+
+	while (!crowd->stop)
+		CHECK(!eventfd_write(crowd->event, 1));
+	return NULL;
+}
+
+/*
+ * Completions that arrive while an operation waits for its turn on the socket do not interrupt it:
+ * two threads send, and a third makes events for the ring of one of them all the time.
+ */
+static void case_crowd(const char *arg)
+{
+	const int rounds = arg ? atoi(arg) : 3000;
+	struct crowd crowd = { .fd = order_at(MODE_REPLY, 0, 0), .event = eventfd(0, 0) };
+	struct op events = { .multi = true }, sent = { 0 };
+	char *buf = memory(65536);
+	struct io_uring_sqe *sqe;
+	pthread_t sender, noise;
+	int i;
+
+	memset(buf, 0, 65536);
+	CHECK(crowd.event >= 0);
+	queue_poll(crowd.event, POLLIN, &events);
+	ring_submit();
+	CHECK(!pthread_create(&sender, NULL, crowd_sends, &crowd));
+	CHECK(!pthread_create(&noise, NULL, crowd_events, &crowd));
+	for (i = 0; i < rounds; i++) {
+		sqe = sqe_new();
+		io_uring_prep_send(sqe, crowd.fd, buf, 65536, MSG_NOSIGNAL);
+		op_is(sqe, &sent);
+		while (!sent.n) {
+			op_wait_any();
+			CHECK(!op_over(&events));
+			events.n = 0; /* it goes on for longer than we keep */
+		}
+		if (sent.res[0] <= 0)
+			die("send %d: %d", i, sent.res[0]);
+	}
+	crowd.stop = true;
+	pthread_join(sender, NULL);
+	pthread_join(noise, NULL);
+	CHECK(!cancel(&events));
+	while (!op_over(&events)) {
+		events.n = 0;
+		op_wait(&events);
+	}
+	CHECK(!shutdown(crowd.fd, SHUT_WR));
+	expect_eof(crowd.fd);
+	close(crowd.fd);
+	close(crowd.event);
+	free(buf);
+}
+
 /*
  * Reset from outside, of a peer that says nothing: prints "waiting", then what the operations say.
  * The suite ends the link meanwhile.
@@ -414,6 +490,7 @@ const struct uring_case end_cases[] = {
 	{ "connect-fails", case_connect_fails, ALL_KINDS },
 	{ "cancel-connect", case_cancel_connect, ALL_KINDS },
 	{ "reset", case_reset, ALL_KINDS },
+	{ "crowd", case_crowd, INLINE_KINDS },
 	{ "link-lost", case_link_lost, 1 << RING_DEFER },
 	{ 0 },
 };

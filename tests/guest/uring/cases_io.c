@@ -157,6 +157,27 @@ static void case_send_partial(const char *arg)
 	free(s);
 }
 
+/* MSG_DONTWAIT: what would wait is EAGAIN. */
+static void case_dontwait(const char *arg)
+{
+	const size_t len = 1 << 20;
+	uint64_t seed = fresh_seed();
+	int fd = order_at(MODE_STALL, seed, 0), n;
+	uint8_t *buf = memory(len);
+
+	(void)arg;
+	fill(buf, len, 1);
+	CHECK(do_recv(fd, buf, 1, MSG_DONTWAIT) == -EAGAIN);
+	n = do_send(fd, buf, len, MSG_DONTWAIT);
+	CHECK(n > 0 && n < (int)len);
+	CHECK(do_send(fd, buf, len, MSG_DONTWAIT) == -EAGAIN);
+	go(seed);
+	CHECK(!shutdown(fd, SHUT_WR));
+	expect_eof(fd);
+	close(fd);
+	free(buf);
+}
+
 /* A ring of provided buffers. */
 struct provided {
 	struct io_uring_buf_ring *ring;
@@ -535,6 +556,7 @@ const struct uring_case io_cases[] = {
 	{ "waitall", case_waitall, ALL_KINDS },
 	{ "send-waitall", case_send_waitall, ALL_KINDS },
 	{ "send-partial", case_send_partial, INLINE_KINDS },
+	{ "dontwait", case_dontwait, ALL_KINDS },
 	{ "provided", case_provided, ALL_KINDS },
 	{ "multishot", case_multishot, INLINE_KINDS },
 	{ "multishot-ping", case_multishot_ping, INLINE_KINDS },

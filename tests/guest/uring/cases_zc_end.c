@@ -59,7 +59,6 @@ static void all_end(struct open_sends *o)
 
 	for (i = 0; i < PIECES; i++)
 		op_wait_notif(&o->op[i]);
-	CHECK(o->op[0].order < o->op[1].order && o->op[1].order < o->op[2].order);
 }
 
 static void close_sends(struct open_sends *o)
@@ -73,7 +72,7 @@ static void case_shutdown(const char *arg)
 {
 	struct open_sends o;
 	struct io_uring_sqe *sqe;
-	struct op op;
+	struct op op = { 0 };
 
 	(void)arg;
 	open_sends(&o, MODE_STALL);
@@ -91,7 +90,7 @@ static void case_peer_shut_rd(const char *arg)
 {
 	struct io_uring_sqe *sqe;
 	struct open_sends o;
-	struct op op;
+	struct op op = { 0 };
 
 	(void)arg;
 	open_sends(&o, MODE_STALL_SHUT_RD);
@@ -112,7 +111,7 @@ static void case_reset(const char *arg)
 {
 	struct io_uring_sqe *sqe;
 	struct open_sends o;
-	struct op got;
+	struct op got = { 0 };
 	char c;
 
 	(void)arg;
@@ -158,7 +157,7 @@ static void case_epipe(const char *arg)
 	int fd = order_at(MODE_ECHO, 0, 0);
 	struct io_uring_sqe *sqe;
 	struct window w;
-	struct op op;
+	struct op op = { 0 };
 
 	(void)arg;
 	window_map(&w, fd, sizeof(struct order));

@@ -112,6 +112,11 @@ static void wait_one(const char *what)
 	io_uring_cqe_seen(&ring, cqe);
 }
 
+void op_wait_any(void)
+{
+	wait_one("no result");
+}
+
 int op_wait(struct op *op)
 {
 	const int n = op->n;
@@ -125,6 +130,14 @@ void op_wait_notif(struct op *op)
 {
 	while (!op->notifs)
 		wait_one("no second completion");
+}
+
+void op_wait_read(struct op *op, const struct window *w, uint64_t end)
+{
+	const struct siv_chan_page *peer = (const void *)w->ro;
+
+	op_wait_notif(op);
+	CHECK(__atomic_load_n(&peer->rx_pos, __ATOMIC_ACQUIRE) >= end);
 }
 
 void op_quiet(const struct op *op)

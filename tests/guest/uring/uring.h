@@ -34,33 +34,13 @@ extern const char *url; /* the server */
  */
 #define RESULTS_MAX 64
 struct op {
-	bool multi;           /* results go on while they say so */
+	bool multi;           /* results go on while they say so; set before it is queued */
 	int n;                /* results */
 	int res[RESULTS_MAX];
 	unsigned int flags[RESULTS_MAX];
 	int notifs;           /* of zero copy */
 	unsigned int order;   /* of the last completion among all */
 };
-
-void ring_start(enum ring_kind kind);
-void ring_stop(void); /* no completion may be left over */
-
-struct io_uring_sqe *sqe_new(void);
-/* After prep: what is queued is @op; sqe->flags may be added to until it is submitted. */
-void op_is(struct io_uring_sqe *sqe, struct op *op);
-void ring_submit(void);
-void ring_look(void);             /* takes what has completed, without waiting */
-int op_wait(struct op *op);       /* submits, waits for one more result and gives it */
-void op_wait_notif(struct op *op);
-void op_quiet(const struct op *op); /* nothing has completed */
-bool op_over(const struct op *op);
-
-int order_at(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
-uint64_t fresh_seed(void);
-void go(uint64_t seed);             /* to those that stall */
-void round_trip_elsewhere(void);    /* on another connection: time for what would come too early */
-void *memory(size_t len);
-void fill(void *buf, size_t len, unsigned int seed);
 
 /* A transmit window, mapped without the library, so that a test can do what that would not. */
 struct window {
@@ -71,6 +51,30 @@ struct window {
 	size_t size, rx_size;
 	uint64_t pos;
 };
+
+void ring_start(enum ring_kind kind);
+void ring_stop(void); /* no completion may be left over */
+
+struct io_uring_sqe *sqe_new(void);
+/* After prep: what is queued is @op; sqe->flags may be added to until it is submitted. */
+void op_is(struct io_uring_sqe *sqe, struct op *op);
+void ring_submit(void);
+void ring_look(void);             /* takes what has completed, without waiting */
+void op_wait_any(void);           /* submits, waits for some result */
+int op_wait(struct op *op);       /* submits, waits for one more result and gives it */
+void op_wait_notif(struct op *op);
+/* The same of what was sent in place, up to @end: the peer has really read it. */
+void op_wait_read(struct op *op, const struct window *w, uint64_t end);
+void op_quiet(const struct op *op); /* nothing has completed */
+bool op_over(const struct op *op);
+
+int order_at(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
+uint64_t fresh_seed(void);
+void go(uint64_t seed);             /* to those that stall */
+void round_trip_elsewhere(void);    /* on another connection: time for what would come too early */
+void *memory(size_t len);
+void fill(void *buf, size_t len, unsigned int seed);
+
 void window_map(struct window *w, int fd, uint64_t pos);
 uint8_t *window_at(const struct window *w); /* where the next data goes */
 void window_sent(struct window *w, size_t len);
@@ -82,7 +86,8 @@ struct uring_case {
 	void (*run)(const char *arg);
 	unsigned int kinds; /* 1 << RING_*; 0: starts its rings itself */
 };
-extern const struct uring_case io_cases[], end_cases[], accept_cases[], zc_cases[], zc_end_cases[];
+extern const struct uring_case io_cases[], end_cases[], accept_cases[], zc_cases[], zc_end_cases[],
+	helper_cases[];
 
 #define ALL_KINDS (1 << RING_PLAIN | 1 << RING_DEFER | 1 << RING_ASYNC)
 /* a worker sleeps in the call itself where others wait by poll */
