@@ -96,7 +96,7 @@ static void case_refused(const char *arg)
 }
 
 const struct uring_case helper_cases[] = {
-	{ "helper-echo", case_echo, ALL_KINDS },
+	{ "helper-echo", case_echo, ZC_KINDS },
 	{ "helper-refused", case_refused, 1 << RING_PLAIN },
 	{ 0 },
 };

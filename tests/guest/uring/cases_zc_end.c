@@ -259,12 +259,12 @@ static void case_killed(const char *arg)
 }
 
 const struct uring_case zc_end_cases[] = {
-	{ "zc-shutdown", case_shutdown, ALL_KINDS },
-	{ "zc-peer-shut-rd", case_peer_shut_rd, ALL_KINDS },
-	{ "zc-reset", case_reset, ALL_KINDS },
-	{ "zc-close", case_close, ALL_KINDS },
-	{ "zc-time-out", case_time_out, ALL_KINDS },
-	{ "zc-epipe", case_epipe, ALL_KINDS },
+	{ "zc-shutdown", case_shutdown, ZC_KINDS },
+	{ "zc-peer-shut-rd", case_peer_shut_rd, ZC_KINDS },
+	{ "zc-reset", case_reset, ZC_KINDS },
+	{ "zc-close", case_close, ZC_KINDS },
+	{ "zc-time-out", case_time_out, ZC_KINDS },
+	{ "zc-epipe", case_epipe, ZC_KINDS },
 	{ "zc-exec", case_exec, 0 },
 	{ "zc-exit", case_exit, 0 },
 	{ "zc-killed", case_killed, 0 },

@@ -15,16 +15,19 @@
 
 #define WAIT_SECONDS 60
 
-const char *const ring_names[RING_KINDS] = { "plain", "defer", "async" };
+const char *const ring_names[RING_KINDS] = { "plain", "defer", "async", "sqpoll" };
 struct io_uring ring;
 enum ring_kind ring_kind;
 static unsigned int completions;
 
 void ring_start(enum ring_kind kind)
 {
-	unsigned int flags = kind == RING_DEFER ?
-				     IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN : 0;
-	int err = io_uring_queue_init(512, &ring, flags);
+	static const unsigned int flags[RING_KINDS] = {
+		[RING_DEFER] = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+		[RING_SQPOLL] = IORING_SETUP_SQPOLL,
+	};
+	struct io_uring_params params = { .flags = flags[kind], .sq_thread_idle = 1 };
+	int err = io_uring_queue_init_params(512, &ring, &params);
 
 	if (err)
 		die("io_uring_queue_init: %s", strerror(-err));

@@ -19,6 +19,7 @@ enum ring_kind {
 	RING_PLAIN,
 	RING_DEFER, /* completions are worked off by the task that waits for them */
 	RING_ASYNC, /* every operation goes to a worker thread of the kernel */
+	RING_SQPOLL, /* a thread of the kernel submits, with this process's memory */
 	RING_KINDS,
 };
 extern const char *const ring_names[RING_KINDS];
@@ -90,6 +91,7 @@ extern const struct uring_case io_cases[], end_cases[], accept_cases[], zc_cases
 	helper_cases[];
 
 #define ALL_KINDS (1 << RING_PLAIN | 1 << RING_DEFER | 1 << RING_ASYNC)
+#define ZC_KINDS  (ALL_KINDS | 1 << RING_SQPOLL)
 /* a worker sleeps in the call itself where others wait by poll */
 #define INLINE_KINDS (1 << RING_PLAIN | 1 << RING_DEFER)
 
