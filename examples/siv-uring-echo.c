@@ -273,7 +273,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
-		.parser = parse_option, .args_doc = "siv://VM/SERVICE",
+		.parser = parse_option,
+		.args_doc = "siv://VM/SERVICE",
 		.doc = "Echo server over sivshmem, on io_uring: multishot accept and receive with "
 		       "provided buffers. siv-echo is a client.",
 	};

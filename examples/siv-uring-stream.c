@@ -37,9 +37,9 @@ struct stream {
 	struct io_uring ring;
 	struct siv_map *map;
 	int file;
-	uint64_t at, size;    /* of the file: queued, and all */
+	uint64_t at, size; /* of the file: queued, and all */
 	unsigned int pending; /* first completions */
-	unsigned int unread;  /* second ones: pieces that the peer has not read yet */
+	unsigned int unread; /* second ones: pieces that the peer has not read yet */
 	int err;
 };
 
@@ -208,8 +208,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
-		.parser = parse_option, .args_doc = "siv://VM/SERVICE FILE",
-		.doc = "Send a file to a sivshmem service: read straight into the channel by io_uring, "
+		.parser = parse_option,
+		.args_doc = "siv://VM/SERVICE FILE",
+		.doc = "Send a file to a sivshmem service: read straight into the channel by "
+		       "io_uring, "
 		       "and sent in place. siv-cat --listen is a receiver.",
 	};
 	static struct stream s;

@@ -105,7 +105,8 @@ void read_all(int fd, void *buf, size_t len)
 	for (; len; len -= n, buf = (char *)buf + n) {
 		n = recv(fd, buf, len, 0);
 		if (n <= 0)
-			die("recv with %zu bytes to come: %s", len, n ? strerror(errno) : "end of file");
+			die("recv with %zu bytes to come: %s", len,
+			    n ? strerror(errno) : "end of file");
 	}
 }
 

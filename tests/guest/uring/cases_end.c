@@ -80,7 +80,8 @@ static void case_cancel(const char *arg)
 			op_wait(&got);
 		/* a worker in the middle of the call is interrupted: EALREADY is "being tried" */
 		CHECK(!res || (ring_kind == RING_ASYNC && res == -EALREADY));
-		CHECK(got.res[0] == -ECANCELED || (ring_kind == RING_ASYNC && got.res[0] == -EINTR));
+		CHECK(got.res[0] == -ECANCELED ||
+		      (ring_kind == RING_ASYNC && got.res[0] == -EINTR));
 		CHECK(!cancel(&seen));
 		if (!seen.n)
 			op_wait(&seen);

@@ -62,7 +62,8 @@ static void case_forms(const char *arg)
 				io_uring_prep_writev(sqe, fd, v, 2, 0);
 			CHECK(run_op(sqe, &op) == LEN);
 			for (got = 0; got < LEN; got += n) {
-				struct iovec w[2] = { { back + got, 1 }, { back + got + 1, LEN - got - 1 } };
+				struct iovec w[2] = { { back + got, 1 },
+						      { back + got + 1, LEN - got - 1 } };
 				struct msghdr to = { .msg_iov = w, .msg_iovlen = 2 };
 
 				sqe = sqe_new();
@@ -437,11 +438,13 @@ static void case_link_timeout(const char *arg)
 		sqe->flags &= ~IOSQE_ASYNC;
 		op_wait(&got);
 		/* a worker that sleeps in recvmsg() is interrupted */
-		CHECK(got.res[0] == -ECANCELED || (ring_kind == RING_ASYNC && got.res[0] == -EINTR));
+		CHECK(got.res[0] == -ECANCELED ||
+		      (ring_kind == RING_ASYNC && got.res[0] == -EINTR));
 		if (!timer.n)
 			op_wait(&timer);
 		/* where the worker was quicker the timer was cancelled by its end */
-		CHECK(timer.res[0] == -ETIME || (ring_kind == RING_ASYNC && timer.res[0] == -EALREADY));
+		CHECK(timer.res[0] == -ETIME ||
+		      (ring_kind == RING_ASYNC && timer.res[0] == -EALREADY));
 		c = 'a' + i;
 		CHECK(do_send(fd, &c, 1, 0) == 1);
 		CHECK(do_recv(fd, &c, 1, 0) == 1 && c == 'a' + i);

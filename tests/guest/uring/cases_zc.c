@@ -361,12 +361,8 @@ static void case_release(const char *arg)
 }
 
 const struct uring_case zc_cases[] = {
-	{ "zc-copied", case_copied, ZC_KINDS },
-	{ "zc-in-place", case_in_place, ZC_KINDS },
-	{ "zc-elsewhere", case_elsewhere, ZC_KINDS },
-	{ "zc-too-many", case_too_many, ZC_KINDS },
-	{ "zc-mixed", case_mixed, ZC_KINDS },
-	{ "zc-records", case_records, ZC_KINDS },
-	{ "zc-release", case_release, ZC_KINDS },
-	{ 0 },
+	{ "zc-copied", case_copied, ZC_KINDS },	      { "zc-in-place", case_in_place, ZC_KINDS },
+	{ "zc-elsewhere", case_elsewhere, ZC_KINDS }, { "zc-too-many", case_too_many, ZC_KINDS },
+	{ "zc-mixed", case_mixed, ZC_KINDS },	      { "zc-records", case_records, ZC_KINDS },
+	{ "zc-release", case_release, ZC_KINDS },     { 0 },
 };

@@ -9,8 +9,8 @@
 
 const char *url;
 
-static const struct uring_case *const tables[] = { io_cases, end_cases, accept_cases, zc_cases,
-						   zc_end_cases, helper_cases };
+static const struct uring_case *const tables[] = { io_cases, end_cases,	   accept_cases,
+						   zc_cases, zc_end_cases, helper_cases };
 #define NR_TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static int run(const struct uring_case *c, const char *arg)

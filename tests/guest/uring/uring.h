@@ -35,12 +35,12 @@ extern const char *url; /* the server */
  */
 #define RESULTS_MAX 64
 struct op {
-	bool multi;           /* results go on while they say so; set before it is queued */
-	int n;                /* results */
+	bool multi; /* results go on while they say so; set before it is queued */
+	int n; /* results */
 	int res[RESULTS_MAX];
 	unsigned int flags[RESULTS_MAX];
-	int notifs;           /* of zero copy */
-	unsigned int order;   /* of the last completion among all */
+	int notifs; /* of zero copy */
+	unsigned int order; /* of the last completion among all */
 };
 
 /* A transmit window, mapped without the library, so that a test can do what that would not. */
@@ -60,9 +60,9 @@ struct io_uring_sqe *sqe_new(void);
 /* After prep: what is queued is @op; sqe->flags may be added to until it is submitted. */
 void op_is(struct io_uring_sqe *sqe, struct op *op);
 void ring_submit(void);
-void ring_look(void);             /* takes what has completed, without waiting */
-void op_wait_any(void);           /* submits, waits for some result */
-int op_wait(struct op *op);       /* submits, waits for one more result and gives it */
+void ring_look(void); /* takes what has completed, without waiting */
+void op_wait_any(void); /* submits, waits for some result */
+int op_wait(struct op *op); /* submits, waits for one more result and gives it */
 void op_wait_notif(struct op *op);
 /* The same of what was sent in place, up to @end: the peer has really read it. */
 void op_wait_read(struct op *op, const struct window *w, uint64_t end);
@@ -71,8 +71,8 @@ bool op_over(const struct op *op);
 
 int order_at(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
 uint64_t fresh_seed(void);
-void go(uint64_t seed);             /* to those that stall */
-void round_trip_elsewhere(void);    /* on another connection: time for what would come too early */
+void go(uint64_t seed); /* to those that stall */
+void round_trip_elsewhere(void); /* on another connection: time for what would come too early */
 void *memory(size_t len);
 void fill(void *buf, size_t len, unsigned int seed);
 
