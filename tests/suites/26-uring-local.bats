@@ -15,6 +15,7 @@ setup_file()
 	vm_job one grantd siv-grantd /tmp/ready
 	vm_job one server sh -c 'until [ -e /tmp/ready ]; do sleep 0.05; done; exec siv-check serve '$URL
 	vm_job_await_line one server listening
+	zc_seconds 600 # or it would end what another rule must
 }
 
 uring() { vm_run one -t 120 siv-uring run "$URL" "$@"; }

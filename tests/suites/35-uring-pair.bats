@@ -16,6 +16,7 @@ setup_file()
 	siv_guest adas
 	vm_job adas server siv-check serve siv:///check
 	vm_job_await_line adas server listening
+	zc_seconds 600 # or it would end what another rule must
 }
 
 teardown_file() { siv_teardown_file; }
@@ -81,7 +82,7 @@ zc_seconds() { vm_run cockpit "echo $1 >/sys/module/af_sivshmem/parameters/zc_se
 @test "a VM that dies ends everything that waits, completions of zero copy too" {
 	vm_job adas server siv-check serve siv:///check
 	vm_job_await_line adas server listening
-	zc_seconds 30
+	zc_seconds 600
 	vm_job cockpit lost siv-uring run "$URL" link-lost
 	vm_job_await_line cockpit lost waiting
 	vm_kill adas
