@@ -100,19 +100,21 @@ static int take(struct siv_rx *rx, void *buf, const void *view, size_t len)
 	return siv_release(rx, len, len >= FLUSH_BYTES ? 0 : SIV_MORE);
 }
 
-/* As mapped_recv(), where the first look did not find @min bytes. */
-static ssize_t recv_slowly(struct mapped_stream *mapped, void *buf, size_t min, size_t max)
+/*
+ * As mapped_recv(), where the first look did not find @min bytes. Inlined, the look would save
+ * registers for it.
+ */
+static __attribute__((noinline)) ssize_t recv_slowly(struct mapped_stream *mapped, void *buf,
+						     size_t min, size_t max)
 {
 	struct siv_rx *rx = mapped->rx;
 	size_t done = 0;
 
 	while (done < min) {
 		const void *view;
-		ssize_t n = siv_peek(rx, &view);
+		ssize_t n = siv_peek_wait(rx, 1, NEVER, &view);
 		int err;
 
-		if (n == -EAGAIN)
-			n = siv_flush(mapped->tx) ?: siv_peek_wait(rx, 1, NEVER, &view);
 		if (n < 0)
 			return n;
 		if (!n)
@@ -183,6 +185,7 @@ struct stream *mapped_stream(int fd, int *err)
 	}
 	mapped->tx = &mapped->map->tx;
 	mapped->rx = &mapped->map->rx;
+	siv_one_thread(mapped->tx, mapped->rx);
 	return &mapped->stream;
 }
 
@@ -230,6 +233,7 @@ static struct mapped_stream *mapped_memory(int fd, unsigned int side, int *err)
 		    mapped->data[side], RING_BYTES, 0);
 	siv_rx_init(mapped->rx, SOCK_STREAM, &sides[side].page, &sides[!side].page,
 		    mapped->data[!side], RING_BYTES, 0);
+	siv_one_thread(mapped->tx, mapped->rx);
 	*err = 0;
 	return mapped;
 
