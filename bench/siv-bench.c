@@ -5,6 +5,7 @@
  */
 #include <argp.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -432,6 +433,7 @@ int main(int argc, char **argv)
 	options.name = options.command->name;
 	options.sizes[0] = options.command->size;
 	options.n_sizes = 1;
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets as to files */
 	argp_err_exit_status = EX_USAGE;
 	argp_parse(&argp, argc - 1, argv + 1, 0, NULL, &options);
 	return options.command->run(&options);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * The bench against itself: client and server over the rings in a file and over a socket
- * pair, by plain calls and by io_uring, and the names of endpoints.
+ * pair, by plain calls, by io_uring and with TLS, and the names of endpoints.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +24,7 @@
 #include "measure.h"
 #include "ring.h"
 #include "serve.h"
+#include "tls.h"
 #include "via.h"
 
 enum { SESSION = 7, SAMPLES = 300 };
@@ -194,6 +197,105 @@ static void both_sides_change_to_io_uring(void **state)
 	unlink(path + 5);
 }
 
+struct handshake {
+	int fd, err;
+};
+
+static void *tls_server_thread(void *arg)
+{
+	struct handshake *handshake = arg;
+	struct stream *stream = tls_stream(handshake->fd, true, &handshake->err);
+
+	if (stream)
+		handshake->err = serve_stream(stream);
+	return NULL;
+}
+
+/* A certificate that is its own authority. */
+static void make_certificate(char *folder)
+{
+	char command[512];
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(command, sizeof(command),
+		 "cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+		 "-days 1 -subj /CN=bench -keyout key.pem -out cert.pem 2>/dev/null && "
+		 "cp cert.pem ca.pem", folder);
+	assert_int_equal(system(command), 0);
+}
+
+static void remove_certificate(const char *folder)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	assert_int_equal(system(command), 0);
+}
+
+static char folder[] = "/tmp/siv-bench.XXXXXX"; /* of both tests below */
+
+static void tls_carries_both_measurements(void **state)
+{
+	struct handshake server = { 0 };
+	struct stream *stream;
+	pthread_t thread;
+	int err, fds[2];
+
+	(void)state;
+	assert_null(tls_stream(-1, false, &err));
+	assert_int_equal(err, -ENOENT);
+	make_certificate(folder);
+	assert_int_equal(tls_setup(folder), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	server.fd = fds[1];
+	assert_int_equal(pthread_create(&thread, NULL, tls_server_thread, &server), 0);
+	stream = tls_stream(fds[0], false, &err);
+	assert_non_null(stream);
+	assert_measures(stream, 30000);
+	assert_int_equal(measure_end(stream), 0);
+	stream->ops->close(stream);
+	pthread_join(thread, NULL);
+	assert_int_equal(server.err, 0);
+}
+
+/* Takes the server's certificate, and has one itself that nobody vouches for. */
+static int connect_as_stranger(int fd)
+{
+	char own[] = "/tmp/siv-bench.XXXXXX", command[128];
+	int err;
+
+	make_certificate(own);
+	snprintf(command, sizeof(command), "cp %s/ca.pem %s/ca.pem", folder, own);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(tls_setup(own), 0);
+	remove_certificate(own);
+	return tls_stream(fd, false, &err) ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* In TLS 1.3 the client's handshake is over before the server has seen its certificate. */
+static void a_tls_server_refuses_a_stranger(void **state)
+{
+	struct handshake server = { 0 };
+	pthread_t thread;
+	int fds[2], status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	child = fork();
+	if (!child)
+		_exit(connect_as_stranger(fds[0]));
+	close(fds[0]);
+	server.fd = fds[1];
+	assert_int_equal(pthread_create(&thread, NULL, tls_server_thread, &server), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(server.err, -EKEYREJECTED);
+	close(fds[1]);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	remove_certificate(folder);
+}
+
 static void a_server_refuses_what_it_cannot_answer(void **state)
 {
 	static const struct stream_request bad[] = {
@@ -260,10 +362,13 @@ int main(void)
 		cmocka_unit_test(one_thread_passes_messages_through_either_ring),
 		cmocka_unit_test(a_socket_carries_both_measurements),
 		cmocka_unit_test(both_sides_change_to_io_uring),
+		cmocka_unit_test(tls_carries_both_measurements),
+		cmocka_unit_test(a_tls_server_refuses_a_stranger),
 		cmocka_unit_test(a_server_refuses_what_it_cannot_answer),
 		cmocka_unit_test(a_ring_is_refused_without_a_session),
 		cmocka_unit_test(endpoints_are_parsed_or_refused),
 	};
 
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets as to files */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
