@@ -214,7 +214,7 @@ demo: all guest ## two VMs, stock redis in each, over an authenticated channel; 
 vm-shell: all guest ## a shell in one VM of a running pair; VM=adas for the other
 	$(Q)tests/vm/shell $(VM)
 
-bench: all guest ## measure sockets between two VMs against TCP and a bare ring; docs/bench.md
+bench: all guest ## the scoreboard, about ten minutes (BENCH_QUICK=1: two); docs/bench.md
 	$(Q)bench/run
 
 # PREFIX and LIBDIR stand only in files that packaging/install writes itself, the pkg-config file and

@@ -10,7 +10,7 @@
 # defines vm_qemu_args gets its output, for the VM named, added to QEMU's command line (split at
 # white space).
 #
-# From the environment: VM_SLOW=FACTOR stretches time limits, SIV_ACCEL=tcg|kvm forces the
+# From the environment: VM_SLOW=FACTOR stretches time limits, SIV_ACCEL=tcg|kvm|icount forces the
 # accelerator, VM_FLAVOUR boots another kernel (kernel.bash lists them).
 
 VM_TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
