@@ -18,6 +18,7 @@
 #include "internal.h"
 
 enum {
+	QUICK_LOOKS = 2048,    /* before anything else: one or two microseconds, a round trip between CPUs */
 	LOOKS_PER_CLOCK = 512, /* looks at a position between two at the clock, or the peer's state */
 	SPIN_START_NS = 10000, /* what spinning grows from, and ends below; KVM's halt_poll_ns_grow_start */
 	/* Where not direct, put off is at most this share of the ring: the other side works meanwhile. */
@@ -441,14 +442,14 @@ SIV_PUBLIC ssize_t siv_peek_slow(struct siv_rx *rx, const void **view)
 }
 
 /*
- * The fast path of who waits: nothing but looks at the position, for about a microsecond, before
+ * The fast path of who waits: nothing but looks at the position, for a microsecond or two, before
  * flushing or asking for the state. True: @rx->seen has moved to @want or beyond.
  */
 static bool rx_look_often(struct siv_rx *rx, const struct wait *w)
 {
 	__u64 tx, bytes;
 
-	for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+	for (int i = 0; i < QUICK_LOOKS; i++) {
 		tx = load(w->word);
 		if (siv_unlikely(siv_ring_reached(tx, w->want)))
 			break;

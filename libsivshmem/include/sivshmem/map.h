@@ -74,10 +74,15 @@ struct siv_spin {
  * Threads of either half write on their own pair of cache lines: CPUs fetch lines in pairs.
  */
 #define SIV_HALF_ALIGN 128
+#ifdef __cplusplus
+#define SIV_HALF_ALIGNED alignas(SIV_HALF_ALIGN)
+#else
+#define SIV_HALF_ALIGNED _Alignas(SIV_HALF_ALIGN)
+#endif
 
 /* The transmitting half. Letters at barriers are those of the kernel's chan.h. */
 struct siv_tx {
-	__u64 pos;   /* bytes committed */
+	SIV_HALF_ALIGNED __u64 pos; /* bytes committed */
 	__u64 limit; /* how far pos may go, from the peer's position as it was last seen */
 	__u64 told;  /* direct: up to here the peer's wake word was looked at; else the kernel's pos */
 	__u64 mask;  /* the ring's size - 1 */
@@ -92,11 +97,11 @@ struct siv_tx {
 	__u32 held_len, held_flags; /* a record that siv_commit() holds back, where not direct */
 	struct siv_spin spin;
 	struct siv_rx *with; /* the half that the same thread uses */
-} __attribute__((aligned(SIV_HALF_ALIGN)));
+};
 
 /* The receiving half. */
 struct siv_rx {
-	__u64 pos;  /* bytes released */
+	SIV_HALF_ALIGNED __u64 pos; /* bytes released */
 	__u64 seen; /* the peer's position as it was last seen */
 	__u64 told; /* direct: up to here the peer's wake word was looked at; else the kernel's pos */
 	__u64 mask;
@@ -113,7 +118,7 @@ struct siv_rx {
 	bool over;           /* shut down on this side */
 	struct siv_spin spin;
 	struct siv_tx *with; /* the half that the same thread uses */
-} __attribute__((aligned(SIV_HALF_ALIGN)));
+};
 
 struct siv_map {
 	struct siv_tx tx;
