@@ -696,6 +696,7 @@ static const struct proto_ops siv_stream_ops = {
 	.sendmsg = siv_sendmsg,
 	.recvmsg = siv_recvmsg,
 	.set_peek_off = sk_set_peek_off,
+	.set_rcvlowat = siv_set_rcvlowat,
 	SIV_SPLICE_EOF
 };
 

@@ -104,6 +104,7 @@ ssize_t siv_splice_read(struct socket *sock, loff_t *pos, struct pipe_inode_info
 /* sock_opt.c */
 int siv_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
 int siv_getsockopt(struct socket *sock, int level, int name, char __user *val, int __user *len);
+int siv_set_rcvlowat(struct sock *sk, int val);
 int siv_getname(struct socket *sock, struct sockaddr *addr, int peer);
 int siv_alias_inherit(struct siv_sock *child, const struct siv_sock *listener);
 

@@ -368,6 +368,20 @@ static int name_peer_of(const struct siv_sock *ss, const struct siv_chan *chan,
 	return len;
 }
 
+/*
+ * SO_RCVLOWAT. Who polls has armed for the former value; a lower one may be there, or be reached
+ * without a notification.
+ */
+int siv_set_rcvlowat(struct sock *sk, int val)
+{
+	struct siv_chan *chan = siv_sock_chan(sk);
+
+	WRITE_ONCE(sk->sk_rcvlowat, val ?: 1);
+	if (chan)
+		siv_chan_wake_sock(chan);
+	return 0;
+}
+
 /* @peer as the kernel has it: 0 own name, else the peer's. @addr is a struct sockaddr_storage. */
 int siv_getname(struct socket *sock, struct sockaddr *addr, int peer)
 {

@@ -4,10 +4,10 @@
  *
  * While a call looks, no wake word of its own is armed: the peer rings no doorbell, and what it
  * writes is found without an interrupt and without waking a halted CPU. It pays where the peer
- * answers sooner than a wake-up takes, and where it does not it is CPU time for nothing. Which it is
- * is learned for each channel and direction alone: after looking in vain n times the next
- * 2^(n-1) - 1 waits sleep at once, SIV_SPIN_MISSES bounds n, and finding something halves it. So a
- * socket whose peer takes long looks in one wait of 32, for spin_us.
+ * answers sooner than a wake-up takes, and elsewhere it is CPU time for nothing. Each channel learns
+ * for each direction alone: after looking in vain n times the next 2^(n-1) - 1 waits sleep at once,
+ * SIV_SPIN_MISSES bounds n, and finding something halves it. So a socket whose peer takes long looks
+ * in one wait of 32, for spin_us.
  *
  * The time is fixed, other than KVM's for halted virtual CPUs (halt_poll_ns), which grows by how
  * short the waits were: with both sides asleep all waits are long, because both are woken each time.

@@ -47,6 +47,7 @@ check() { vm_run one -t $((120 + ${DUPLEX_MIB:-0} / 4)) siv-check run "$URL" "$@
 @test "a connect that is abandoned leaves nothing behind" { check connect-abandon; }
 @test "descriptors and urgent data are refused" { check no-scm-rights; }
 @test "SO_RCVTIMEO ends a wait" { check timeouts; }
+@test "a smaller SO_RCVLOWAT makes ready who waits since before" { check lowat-lowered; }
 @test "what ends a wait ends one that spins" { check spin-ends; }
 @test "a reader with nothing to read leaves the CPU alone" { check spin-yields learned; }
 @test "so does one that shall spin for ever, if somebody wants it" { check spin-yields asked; }

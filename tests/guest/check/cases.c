@@ -612,6 +612,7 @@ static const struct {
 	{ "no-scm-rights", case_no_scm_rights },
 	{ "timeouts", case_timeouts },
 	{ "round-trips", case_round_trips },
+	{ "lowat-lowered", case_lowat_lowered },
 	{ "spin-ends", case_spin_ends },
 	{ "spin-yields", case_spin_yields },
 	{ "fork", case_fork },

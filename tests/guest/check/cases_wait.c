@@ -10,10 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/sockios.h>
 
 #include "cases.h"
 #include "check.h"
@@ -186,5 +190,25 @@ void case_spin_yields(const char *arg)
 		    before.state, before.switches, after.state, after.switches);
 	write_all(fd, "y", 1);
 	CHECK(waitpid(pid, &status, 0) == pid && !status);
+	close(fd);
+}
+
+/* What is enough for a smaller SO_RCVLOWAT is reported, also to who waits since before. */
+void case_lowat_lowered(const char *arg)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int fd = order(MODE_ECHO, 0, 0), ep = epoll_create1(0), low = 100, queued = 0;
+
+	(void)arg;
+	CHECK(ep >= 0 && !setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)));
+	write_all(fd, "ten bytes.", 10);
+	while (queued < 10)
+		CHECK(!ioctl(fd, SIOCINQ, &queued));
+	CHECK(!epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	CHECK(epoll_wait(ep, &ev, 1, 0) == 0);
+	low = 10;
+	CHECK(!setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)));
+	CHECK(epoll_wait(ep, &ev, 1, 30000) == 1);
+	close(ep);
 	close(fd);
 }
