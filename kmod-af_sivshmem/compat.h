@@ -53,7 +53,7 @@ static inline struct siv_segment siv_compat_segment(const struct iov_iter *iter)
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
 	return (struct siv_segment){ (unsigned long)iter_iov_addr(iter),
-				     min(left, (size_t)iter_iov_len(iter)) };
+				     min_t(size_t, left, iter_iov_len(iter)) };
 #else
 	struct iovec iov;
 
