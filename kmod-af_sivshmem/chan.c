@@ -410,7 +410,7 @@ int siv_chan_set_direct(struct siv_chan *chan, u32 bits)
 	mutex_lock(&chan->rx_lock);
 	err = siv_chan_readable(chan, &n);
 	if (!err && rx != chan->direct_rx) {
-		virt_store_release(&chan->own->rx_pos, chan->rx_pos);
+		virt_store_release(&chan->own->rx_pos, chan->rx_pos); /* P */
 		WRITE_ONCE(chan->direct_rx, rx);
 	}
 	mutex_unlock(&chan->rx_lock);
