@@ -4,7 +4,7 @@
  * Setting up and taking down is in map_open.c.
  *
  * The peer may write every shared word at any time. Each is read once into a local and checked with
- * ring.h against what this side keeps for itself; nothing of the own control page is ever read back.
+ * ring.h against what this side keeps for itself; the own control page is never read back.
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -18,9 +18,9 @@
 #include "internal.h"
 
 enum {
-	LOOKS_PER_CLOCK = 512, /* looks at a position between two at the clock and the peer's state */
-	SPIN_START_NS = 10000, /* what spinning grows from, and ends below; KVM's halt_poll_ns_grow_start */
-	/* Where not direct, put off is at most this share of the ring: the other side works meanwhile. */
+	LOOKS_PER_CLOCK = 512, /* at a position, between two at the clock and the state */
+	SPIN_START_NS = 10000, /* spinning grows from it, ends below; as halt_poll_ns_grow_start */
+	/* Where not direct, at most this share of a ring is put off: the other works meanwhile. */
 	PUT_OFF_SHARE = 4,
 };
 
@@ -52,9 +52,9 @@ SIV_PUBLIC int siv_kick(int fd)
 }
 
 /*
- * Between two looks. Without it the CPU runs many loads ahead, and throws them all away when the peer's
- * store comes: a round trip of 0.16 us becomes 0.22. PAUSE does as well as this on a bare CPU, but an
- * emulated one leaves its loop on it.
+ * Between two looks. Without it the CPU runs many loads ahead, and throws them all away when the
+ * peer's store comes: a round trip of 0.16 us becomes 0.22. PAUSE does as well as this on a bare CPU,
+ * but an emulated one leaves its loop on it.
  */
 static inline void look_again(void)
 {
@@ -65,7 +65,7 @@ static inline void look_again(void)
 #endif
 }
 
-/* Waiting ---------------------------------------------------------------------------------------- */
+/* Waiting -------------------------------------------------------------------------------------- */
 
 struct wait {
 	const __u64 *word;   /* the peer's position */
@@ -133,15 +133,15 @@ static int wait_for(struct wait *w)
 }
 
 /*
- * The peer's page is zero. It is so before its kernel has set it up, too, as long as ours says that the
- * channel lives: @look is a wait without sleeping.
+ * The peer's page is zero. It is so before its kernel has set it up, too, as long as ours says that
+ * the channel lives: @look is a wait without sleeping.
  */
 static bool is_reset(int fd, bool attached, const struct siv_wait *look)
 {
 	return attached || (fd >= 0 && ioctl(fd, SIV_IOC_WAIT, look) && errno == ECONNRESET);
 }
 
-/* Transmitting ----------------------------------------------------------------------------------- */
+/* Transmitting --------------------------------------------------------------------------------- */
 
 /* From now on, whatever the peer writes. */
 static int tx_fail(struct siv_tx *tx, int err)
@@ -325,7 +325,7 @@ SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags
 	if (tx->own) {
 		put_record(tx, len, flags);
 		tx->pos += siv_record_span(len);
-		__atomic_store_n(&tx->own->tx_pos, tx->pos, __ATOMIC_RELEASE); /* P: after the bytes */
+		__atomic_store_n(&tx->own->tx_pos, tx->pos, __ATOMIC_RELEASE); /* P */
 		return flags & SIV_MORE ? 0 : siv_tell_tx(tx);
 	}
 	if (tx->header) {
@@ -343,7 +343,7 @@ SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags
 	return siv_flush(tx);
 }
 
-/* Receiving -------------------------------------------------------------------------------------- */
+/* Receiving ------------------------------------------------------------------------------------ */
 
 static int rx_fail(struct siv_rx *rx, int err)
 {
@@ -552,7 +552,7 @@ SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flag
 	rx->span = 0;
 	rx->pos += bytes;
 	if (rx->own) {
-		__atomic_store_n(&rx->own->rx_pos, rx->pos, __ATOMIC_RELEASE); /* P: after what was read */
+		__atomic_store_n(&rx->own->rx_pos, rx->pos, __ATOMIC_RELEASE); /* P */
 		return flags & SIV_MORE ? 0 : siv_tell_rx(rx);
 	}
 	if (flags & SIV_MORE && !rx->header && rx->pos - rx->told <= rx->mask / PUT_OFF_SHARE)
@@ -560,7 +560,7 @@ SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flag
 	return siv_release_flush(rx);
 }
 
-/* Halves ----------------------------------------------------------------------------------------- */
+/* Halves --------------------------------------------------------------------------------------- */
 
 SIV_PUBLIC void siv_set_spin(struct siv_spin *spin, unsigned int us)
 {

@@ -79,9 +79,9 @@ static bool spinning_is_vain(int fd)
 }
 
 /*
- * The kernel says in the own control page where this side is, and shows that page while a direction is
- * direct. If the peer has written there, then this side is out of step with its kernel, which refuses
- * what comes of it; only where a view begins is decided by it, and never where it ends.
+ * The kernel says in the own control page where this side is, and shows that page while a direction
+ * is direct. If the peer has written there, this side is out of step with its kernel, which refuses
+ * what comes of it; only where a view begins is decided by it, and never that it ends in the window.
  */
 static int read_positions(struct siv_map *map, __u64 *tx_pos, __u64 *rx_pos)
 {

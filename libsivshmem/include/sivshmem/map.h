@@ -84,7 +84,7 @@ struct siv_spin {
 struct siv_tx {
 	SIV_HALF_ALIGNED __u64 pos; /* bytes committed */
 	__u64 limit; /* how far pos may go, from the peer's position as it was last seen */
-	__u64 told;  /* direct: up to here the peer's wake word was looked at; else the kernel's pos */
+	__u64 told;  /* direct: up to here the wake word was looked at; else the kernel's pos */
 	__u64 mask;  /* the ring's size - 1 */
 	__u8 *data;  /* the ring, twice in a row */
 	struct siv_chan_page *own; /* NULL: not direct. Only written: the peer may write it, too */
@@ -103,7 +103,7 @@ struct siv_tx {
 struct siv_rx {
 	SIV_HALF_ALIGNED __u64 pos; /* bytes released */
 	__u64 seen; /* the peer's position as it was last seen */
-	__u64 told; /* direct: up to here the peer's wake word was looked at; else the kernel's pos */
+	__u64 told; /* direct: up to here the wake word was looked at; else the kernel's pos */
 	__u64 mask;
 	const __u8 *data;
 	struct siv_chan_page *own;
@@ -181,8 +181,8 @@ void siv_set_spin(struct siv_spin *spin, unsigned int us);
 /*
  * siv_one_thread - both halves are used by one thread, or under one lock
  *
- * What SIV_MORE puts off in either half is then owed by both: a call of one half that finds nothing to
- * do flushes the other, too. A client that asks and waits for the answer commits its request with
+ * What SIV_MORE puts off in either half is then owed by both: a call of one half that finds nothing
+ * to do flushes the other, too. A client that asks and waits for the answer commits its request with
  * SIV_MORE and calls siv_peek_wait(): if the answer comes at once, no barrier was needed, else the
  * request is flushed before anything else is waited for.
  */
@@ -240,13 +240,13 @@ static inline size_t siv_reserve_max(const struct siv_tx *tx)
  *        own risk: the peer can write there.
  *
  * Reserving again before a commit gives the same place, and the longer or shorter @len counts.
- * Does not block and makes no system call (but to flush what SIV_MORE put off, when it finds no room).
+ * Does not block and makes no system call (but to flush what was put off, when it finds no room).
  *
  * Returns 0, or
  *   -EAGAIN      no room for so much now
  *   -EMSGSIZE    longer than siv_reserve_max()
- *   -EPIPE       the peer does not read any more, or siv_finish() was called. It is noticed when the
- *                room that was known is used up, or at a commit that is not direct
+ *   -EPIPE       the peer does not read any more, or siv_finish() was called. It is noticed when
+ *                the room that was known is used up, or at a commit that is not direct
  *   -ECONNRESET  the channel has ended
  */
 static inline int siv_reserve(struct siv_tx *tx, size_t len, void **view)
@@ -269,8 +269,8 @@ ssize_t siv_room(struct siv_tx *tx, size_t want);
  * siv_reserve_wait - room to write, and wait for it
  * @deadline_ns: see above
  *
- * Flushes, spins (siv_set_spin()), then sleeps in the kernel. Returns what siv_reserve() returns, but
- * -ETIMEDOUT for -EAGAIN, and -EINTR when a signal handler ran meanwhile.
+ * Flushes, spins (siv_set_spin()), then sleeps in the kernel. Returns what siv_reserve() returns,
+ * but -ETIMEDOUT for -EAGAIN, and -EINTR when a signal handler without SA_RESTART ran meanwhile.
  */
 int siv_reserve_wait(struct siv_tx *tx, size_t len, __s64 deadline_ns, void **view);
 
@@ -280,7 +280,7 @@ static inline int siv_tell_tx(struct siv_tx *tx)
 	__u64 old = tx->told, wake;
 
 	tx->told = tx->pos;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* B, pairs with A in chan_arm() of the peer's kernel */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* B, pairs with A in the kernel's chan_arm() */
 	wake = __atomic_load_n(&tx->theirs->wake_data, __ATOMIC_RELAXED);
 	if (siv_unlikely(siv_ring_passed(old, tx->told, wake)))
 		return siv_kick(tx->fd);
@@ -292,8 +292,8 @@ static inline int siv_tell_tx(struct siv_tx *tx)
  *
  * A direct commit with SIV_MORE is there for a peer that looks, but wakes none that sleeps; where
  * the direction is not direct it may be not there yet at all, as one system call then serves all of
- * them. The flush is owed: by siv_flush(), a commit without SIV_MORE, or a reserve that finds no room.
- * A wait of the receiving half does it after siv_one_thread() alone: it may be another thread.
+ * them. The flush is owed: by siv_flush(), a commit without SIV_MORE, or a reserve that finds no
+ * room. A wait of the receiving half does it after siv_one_thread() alone: it may be another thread.
  *
  * Returns 0, -EPIPE or -ECONNRESET.
  */
@@ -330,7 +330,7 @@ static inline int siv_commit(struct siv_tx *tx, size_t len, unsigned int flags)
  * released. Who needs more than it gave calls siv_peek_wait() for as much. Of records: the next
  * one, again and again until it is released; an empty one is 0 bytes with a @view that is not NULL.
  *
- * Does not block and makes no system call (but to flush what SIV_MORE put off, when there is nothing).
+ * Does not block and makes no system call (but to flush what was put off, when there is nothing).
  *
  * Returns bytes, or
  *   0            with NULL in @view: end of file; the peer's last byte has been released
@@ -360,9 +360,9 @@ static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
  *       records, 1 and 0 are the same: a record.
  * @deadline_ns: see above; 0 makes it a siv_peek() that looks anew when fewer than @min are known
  *
- * Flushes releases, spins (siv_set_spin()), then sleeps in the kernel. Returns what siv_peek()
- * returns, but -ETIMEDOUT for -EAGAIN, -EINTR when a signal handler ran meanwhile, and -EMSGSIZE for
- * a @min that is longer than the ring.
+ * Looks for a microsecond or two, flushes releases, spins (siv_set_spin()), then sleeps in the kernel.
+ * Returns what siv_peek() returns, but -ETIMEDOUT for -EAGAIN, -EINTR when a signal handler without
+ * SA_RESTART ran meanwhile, and -EMSGSIZE for a @min that is longer than the ring.
  */
 static inline ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
 				    const void **view)
@@ -386,7 +386,7 @@ static inline int siv_tell_rx(struct siv_rx *rx)
 	__u64 old = rx->told, wake;
 
 	rx->told = rx->pos;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* B, pairs with A in chan_arm() of the peer's kernel */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* B, pairs with A in the kernel's chan_arm() */
 	wake = __atomic_load_n(&rx->theirs->wake_space, __ATOMIC_RELAXED);
 	if (siv_unlikely(siv_ring_passed(old, rx->told, wake)))
 		return siv_kick(rx->fd);
@@ -396,9 +396,9 @@ static inline int siv_tell_rx(struct siv_rx *rx)
 /*
  * siv_release_flush - wakes the peer for what was released with SIV_MORE
  *
- * As siv_flush(), and owed likewise: by siv_release_flush(), a release without SIV_MORE, or siv_peek()
- * or siv_peek_wait() that find nothing. Who will not call any of these for a while flushes, or a peer
- * that waits for room sleeps on.
+ * As siv_flush(), and owed likewise: by siv_release_flush(), a release without SIV_MORE, or
+ * siv_peek() or siv_peek_wait() that find nothing. Who will not call any of these for a while
+ * flushes, or a peer that waits for room sleeps on.
  */
 static inline int siv_release_flush(struct siv_rx *rx)
 {
@@ -417,7 +417,7 @@ static inline int siv_release_flush(struct siv_rx *rx)
  */
 static inline int siv_release(struct siv_rx *rx, size_t len, unsigned int flags)
 {
-	/* The peer's page turns to zeros with the data: it is looked at after the caller has read. */
+	/* The peer's page turns to zeros with the data: look at it after the caller has read. */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (siv_unlikely(!__atomic_load_n(&rx->theirs->state, __ATOMIC_RELAXED)))
 		return siv_rx_is_reset(rx);
