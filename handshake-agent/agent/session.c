@@ -464,8 +464,10 @@ static void grant_done(void *ctx, uint64_t tag, int err, const struct kernel_ans
 /* Whether the channel is the one that the handshake was about. */
 static bool grant_fits(const struct agent_session *s, const struct sivp_msg *m)
 {
-	return s->state == SESSION_READY && sivp_u32(m, SIVP_A_IVPOSITION) == s->peer.ivposition &&
-	       sivp_u32(m, SIVP_A_END) == s->peer.end && sivp_u32(m, SIVP_A_EPOCH) == s->peer.epoch &&
+	return s->state == SESSION_READY &&
+	       sivp_u32(m, SIVP_A_IVPOSITION) == s->peer.ivposition &&
+	       sivp_u32(m, SIVP_A_END) == s->peer.end &&
+	       sivp_u32(m, SIVP_A_EPOCH) == s->peer.epoch &&
 	       sivp_u32(m, SIVP_A_C2S_ORDER) == s->c2s_order &&
 	       sivp_u32(m, SIVP_A_S2C_ORDER) == s->s2c_order;
 }

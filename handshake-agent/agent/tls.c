@@ -67,7 +67,7 @@ SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain
 	SSL_CTX_set_max_cert_list(ctx, TLS_PEER_CHAIN_MAX);
 	/* The chain is sent as the host gave it, not as the trust store would complete it. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS);
-	/* NO_TICKET: a ticket is a random number, and all that belongs to it stays in our memory. */
+	/* NO_TICKET: a ticket is a random number, all that belongs to it stays in our memory. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
 					 SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL);
@@ -294,7 +294,7 @@ void tls_keep_tickets(struct tls *tls, int64_t now)
 
 	if (!tls->done)
 		return;
-	/* Of a resumed session both certificates are still the first ones, so its lineage ends too. */
+	/* A resumed session still has both certificates of the first, and so its lineage ends. */
 	own_not_after = x509_not_after(SSL_get_certificate(tls->ssl));
 	if (until > own_not_after)
 		until = own_not_after;
@@ -308,7 +308,8 @@ void tls_keep_tickets(struct tls *tls, int64_t now)
 		memcpy(t->digest, tls->digest, SIV_DIGEST_LEN);
 		memcpy(t->peer_digest, tls->peer_digest, SIV_DIGEST_LEN);
 		t->until = until;
-		tickets_add(SSL_get_SSL_CTX(tls->ssl), tls->server ? TICKET_SERVER : TICKET_CLIENT, t);
+		tickets_add(SSL_get_SSL_CTX(tls->ssl),
+			    tls->server ? TICKET_SERVER : TICKET_CLIENT, t);
 	}
 }
 

@@ -21,8 +21,8 @@
 
 /*
  * What handshakes of one service have in common: its key, chain, whom it trusts, and its tickets.
- * Built once for each certificate, since that takes long. @chain: leaf first. NULL: OpenSSL failed, or the leaf is
- * not of @key.
+ * Built once for each certificate, since that takes long. @chain: leaf first. NULL: OpenSSL failed,
+ * or the leaf is not of @key.
  */
 SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain);
 

@@ -80,7 +80,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Carries bytes until nothing moves; the byte @at of the client's first message is flipped (-1: none). */
+/* Carries bytes until nothing moves; of the client's first message byte @at is flipped (-1: none). */
 static void run(long at)
 {
 	uint8_t data[SIVP_TLS_MAX];
@@ -181,7 +181,7 @@ static void test_nothing_is_kept_of_a_connect_that_failed(void **state)
 	for (int i = 0; i < 2; i++) {
 		start(NOW);
 		run(-1);
-		good(false); /* and then the host, or a kernel, refuses: nobody calls tls_keep_tickets() */
+		good(false); /* and then the host or a kernel refuses it */
 		end();
 		kept(0, 0);
 	}
@@ -210,7 +210,7 @@ static void test_several_at_once_have_each_their_own(void **state)
 		tls_end(&more[i]);
 }
 
-/* A client that keeps what it should not: a second reference to its newest ticket, valid for ever. */
+/* A client that keeps what it should not: its newest ticket a second time, valid for ever. */
 static struct ticket *steal(const struct tls_peer *of)
 {
 	struct ticket *t = tickets_take_newest(client_context, of, NOW), *copy;
