@@ -74,9 +74,10 @@ measure_connects()
 		measure cockpit connect connect/first/socket/two-vms "$SIV_URL" --count 1
 		[[ ! $resume ]] || measure cockpit connect connect/resumed/socket/two-vms \
 			"$SIV_URL" --count 1
-		measure cockpit connect connect/first/tls-virtio/two-vms \
-			"tls:$ADAS_IP:$TLS_PORT" --count 1
 	done
+	# from one process: a program that has just started pays for its library's first use
+	measure cockpit connect connect/first/tls-virtio/two-vms "tls:$ADAS_IP:$TLS_PORT" \
+		--count "$connects" --milliseconds 5000
 }
 
 two_vms()
