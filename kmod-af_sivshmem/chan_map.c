@@ -171,6 +171,11 @@ void siv_chan_zap(struct siv_chan *chan)
 	up_write(&chan->map_lock);
 	if (!inode)
 		return;
+	/*
+	 * The peer's control page first: who has read zeros in place of data then finds the state 0,
+	 * too, and is not misled by an old one.
+	 */
+	unmap_mapping_range(inode->i_mapping, SIV_MMAP_RO, SIV_PAGE_SIZE, 1);
 	unmap_mapping_range(inode->i_mapping, 0, 0, 1);
 	iput(inode);
 }
