@@ -2,8 +2,10 @@
 /*
  * The data path of streams: sendmsg and recvmsg; and poll, shutdown and ioctl of all types.
  *
- * The mutex of a direction is held for one bounded chunk at a time. What was copied is published
- * even if the copy stopped short at a fault: nothing is lost and nothing is sent twice.
+ * The mutex of a direction is held for one bounded chunk at a time, so only a fatal signal ends the
+ * wait for it: what io_uring has completed counts as a signal too, and would interrupt calls that
+ * never sleep. What was copied is published even if the copy stopped short at a fault: nothing is lost
+ * and nothing is sent twice.
  */
 #include <linux/poll.h>
 #include <linux/sched/signal.h>
@@ -42,11 +44,6 @@ int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write)
 	return len - missing < need ? -EFAULT : 0;
 }
 
-int siv_io_interrupted(long timeo)
-{
-	return sock_intr_errno(timeo);
-}
-
 int siv_send_refused(struct sock *sk, struct siv_chan *chan)
 {
 	if (READ_ONCE(chan->dead))
@@ -79,8 +76,8 @@ static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
 	int err;
 
 	step->moved = 0;
-	if (mutex_lock_interruptible(&chan->tx_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&chan->tx_lock))
+		return -EINTR;
 	err = siv_chan_writable(chan, &step->ready);
 	/* under the mutex: shutdown() takes it before it calls the position final */
 	if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
@@ -129,8 +126,6 @@ int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	}
 	while (!err && msg_data_left(msg)) {
 		err = send_step(sk, chan, msg, &step);
-		if (err == -ERESTARTSYS)
-			err = siv_io_interrupted(timeo);
 		if (err)
 			break;
 		sent += step.moved;
@@ -181,8 +176,8 @@ static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
 	int err;
 
 	step->moved = 0;
-	if (mutex_lock_interruptible(&chan->rx_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&chan->rx_lock))
+		return -EINTR;
 	err = siv_chan_readable(chan, &step->ready);
 	if (!err && chan->direct_rx)
 		err = -EBUSY;
@@ -228,8 +223,6 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 		/* before the position: what was sent before the end is read before it */
 		state = siv_chan_peer_state(chan);
 		err = recv_step(chan, msg, &r, &step);
-		if (err == -ERESTARTSYS)
-			err = siv_io_interrupted(timeo);
 		if (err)
 			break;
 		got += step.moved;

@@ -37,9 +37,6 @@ int siv_io_failed(struct siv_chan *chan, int err);
  */
 int siv_io_fault_in(struct iov_iter *iter, size_t len, size_t need, bool write);
 
-/* The errno of a call whose wait for a mutex a signal ended. */
-int siv_io_interrupted(long timeo);
-
 /*
  * sock_map.c: commits @len bytes that were written into the transmit window. @len; 0: the memory is
  * not of the window, copy it; or -errno: -EINVAL where it lies elsewhere in the window than at the

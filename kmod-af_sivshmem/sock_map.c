@@ -56,8 +56,8 @@ int siv_send_in_place(struct sock *sk, struct siv_chan *chan, struct msghdr *msg
 		return err;
 	if (len > INT_MAX)
 		return -EINVAL;
-	if (mutex_lock_interruptible(&chan->tx_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&chan->tx_lock))
+		return -EINTR;
 	/* under the mutex: shutdown() takes it before it calls the position final */
 	err = READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ? -EPIPE :
 							   in_place_commit(chan, msg, at, len);

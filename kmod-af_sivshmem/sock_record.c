@@ -24,8 +24,8 @@ static int record_send_step(struct sock *sk, struct siv_chan *chan, struct msghd
 	int err;
 
 	step->moved = 0;
-	if (mutex_lock_interruptible(&chan->tx_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&chan->tx_lock))
+		return -EINTR;
 	err = siv_chan_writable(chan, &step->ready);
 	/* under the mutex: shutdown() takes it before it calls the position final */
 	if (!err && READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
@@ -82,8 +82,6 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		err = siv_send_refused(sk, chan);
 		if (!err)
 			err = record_send_step(sk, chan, msg, len, &step);
-		if (err == -ERESTARTSYS)
-			err = siv_io_interrupted(timeo);
 		if (err)
 			break;
 		if (step.ready < siv_record_span(len))
@@ -112,8 +110,8 @@ static int record_recv_step(struct siv_chan *chan, struct msghdr *msg, size_t le
 	int err;
 
 	*r = (struct record){};
-	if (mutex_lock_interruptible(&chan->rx_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&chan->rx_lock))
+		return -EINTR;
 	err = siv_chan_readable(chan, &ready);
 	if (!err && chan->direct_rx)
 		err = -EBUSY;
@@ -163,8 +161,6 @@ int siv_record_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int 
 		/* before the position: what was sent before the end is read before it */
 		state = siv_chan_peer_state(chan);
 		err = record_recv_step(chan, msg, len, flags & MSG_PEEK, &r);
-		if (err == -ERESTARTSYS)
-			err = siv_io_interrupted(timeo);
 		if (err || r.done)
 			break;
 		if (r.there)
