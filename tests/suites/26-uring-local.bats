@@ -23,6 +23,13 @@ accepts() { vm_run one -t 120 siv-uring run siv://lab/uring "$@"; }
 zc_seconds() { vm_run one "echo $1 >$ZC_SECONDS"; }
 sockets() { vm_run one 'awk "/^SIVSHMEM/ { print \$3 }" /proc/net/protocols'; }
 
+# rings end after their process, in the kernel
+await_sockets() # NUMBER
+{
+	vm_run one -t 30 "until [ \"\$(awk '/^SIVSHMEM/ { print \$3 }' /proc/net/protocols)\" = $1 ]; do
+		sleep 0.1; done"
+}
+
 # bats test_tags=smoke
 @test "each form of sending goes with each of receiving" { uring forms; }
 @test "MSG_WAITALL gathers all, or what is there at the end" { uring waitall; }
@@ -115,12 +122,12 @@ sockets() { vm_run one 'awk "/^SIVSHMEM/ { print \$3 }" /proc/net/protocols'; }
 	uring zc-exec
 	uring zc-exit
 	uring zc-killed
-	vm_run one -t 30 "until [ \"\$(awk '/^SIVSHMEM/ { print \$3 }' /proc/net/protocols)\" = $before ]; do
-		sleep 0.1; done"
+	await_sockets "$before"
 }
 
 @test "the module goes when all rings and sockets are closed" {
 	vm_job_kill one server
 	vm_job_kill one grantd
+	await_sockets 0
 	vm_run one 'rmmod af_sivshmem && modprobe af_sivshmem && rmmod af_sivshmem'
 }

@@ -143,7 +143,7 @@ static void case_elsewhere(const char *arg)
 	send_zc(&op[0], fd, window_at(&w) + 8, 10, 0);
 	send_zc(&op[1], fd, window_at(&w) - 1, 10, 0);
 	send_zc(&op[2], fd, w.base + 2 * w.size - 5, 10, 0); /* and what lies behind it */
-	send_zc(&op[3], fd, window_at(&w), w.size, 0); /* further than there is room */
+	send_zc(&op[3], fd, window_at(&w), w.size + 1, 0); /* more than there is room */
 	sendmsg_zc(&op[4], fd, &msg);
 	ring_submit();
 	for (i = 0; i < 5; i++) {

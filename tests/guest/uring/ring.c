@@ -99,7 +99,7 @@ void ring_look(void)
 	}
 }
 
-static void wait_one(const char *what)
+static void wait_one(const char *what, const char *file, int line)
 {
 	struct __kernel_timespec ts = { .tv_sec = WAIT_SECONDS };
 	struct io_uring_cqe *cqe;
@@ -110,29 +110,29 @@ static void wait_one(const char *what)
 		err = io_uring_wait_cqe_timeout(&ring, &cqe, &ts);
 	while (err == -EINTR);
 	if (err)
-		die("%s within %d s: %s", what, WAIT_SECONDS, strerror(-err));
+		die("%s:%d: no %s within %d s: %s", file, line, what, WAIT_SECONDS, strerror(-err));
 	take(cqe);
 	io_uring_cqe_seen(&ring, cqe);
 }
 
 void op_wait_any(void)
 {
-	wait_one("no result");
+	wait_one("result", __FILE__, __LINE__);
 }
 
-int op_wait(struct op *op)
+int op_wait_at(struct op *op, const char *file, int line)
 {
 	const int n = op->n;
 
 	while (op->n == n)
-		wait_one("no result");
+		wait_one("result", file, line);
 	return op->res[n];
 }
 
-void op_wait_notif(struct op *op)
+void op_wait_notif_at(struct op *op, const char *file, int line)
 {
 	while (!op->notifs)
-		wait_one("no second completion");
+		wait_one("second completion", file, line);
 }
 
 void op_wait_read(struct op *op, const struct window *w, uint64_t end)

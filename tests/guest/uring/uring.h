@@ -62,8 +62,10 @@ void op_is(struct io_uring_sqe *sqe, struct op *op);
 void ring_submit(void);
 void ring_look(void); /* takes what has completed, without waiting */
 void op_wait_any(void); /* submits, waits for some result */
-int op_wait(struct op *op); /* submits, waits for one more result and gives it */
-void op_wait_notif(struct op *op);
+#define op_wait(op) op_wait_at(op, __FILE__, __LINE__)
+int op_wait_at(struct op *op, const char *file, int line); /* submits; gives its next result */
+#define op_wait_notif(op) op_wait_notif_at(op, __FILE__, __LINE__)
+void op_wait_notif_at(struct op *op, const char *file, int line);
 /* The same of what was sent in place, up to @end: the peer has really read it. */
 void op_wait_read(struct op *op, const struct window *w, uint64_t end);
 void op_quiet(const struct op *op); /* nothing has completed */
