@@ -87,6 +87,7 @@ two_vms()
 	sweep_ring
 	sweep cockpit mapped/two-vms "$SIV_URL" --via mapped
 	sweep cockpit uring/two-vms "$SIV_URL" --via uring
+	sweep cockpit uring-zc/two-vms "$SIV_URL" --via uring-zc
 	sweep cockpit tls-virtio/two-vms "tls:$ADAS_IP:$TLS_PORT"
 	measure_connects
 	measure_redis socket sivshmem-run --rule "$REDIS_RULE" \

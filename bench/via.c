@@ -7,6 +7,7 @@
 #include "mapped.h"
 #include "tls.h"
 #include "uring.h"
+#include "uring_zc.h"
 #include "via.h"
 
 struct via {
@@ -18,6 +19,7 @@ static const struct via table[] = {
 	[VIA_SOCKET] = { "socket", socket_stream },
 	[VIA_URING] = { "uring", uring_stream },
 	[VIA_MAPPED] = { "mapped", mapped_stream },
+	[VIA_URING_ZC] = { "uring-zc", uring_zc_stream },
 };
 
 enum { VIA_COUNT = sizeof(table) / sizeof(table[0]) };

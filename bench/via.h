@@ -11,10 +11,10 @@
 #include "stream.h"
 
 /* Numbers on the wire, between two siv-bench of one build. */
-enum via_id { VIA_SOCKET, VIA_URING, VIA_MAPPED };
+enum via_id { VIA_SOCKET, VIA_URING, VIA_MAPPED, VIA_URING_ZC };
 
 /* What help says. */
-#define VIA_NAMES "socket, uring or mapped"
+#define VIA_NAMES "socket, uring, mapped or uring-zc"
 
 /* Returns a via_id, or -EINVAL. */
 int via_parse(const char *name);
