@@ -400,7 +400,7 @@ int siv_chan_set_direct(struct siv_chan *chan, u32 bits)
 	err = siv_chan_writable(chan, &n);
 	if (!err && tx != chan->direct_tx) {
 		siv_chan_tell_tx(chan);
-		/* whoever has the window may have written there */
+		/* whoever has the window may have written there; P */
 		virt_store_release(&chan->own->tx_pos, chan->tx_pos);
 		WRITE_ONCE(chan->direct_tx, tx);
 	}

@@ -16,13 +16,11 @@
 #include <linux/mm.h>
 #include <linux/uio.h>
 #include <net/sock.h>
-#include <sivshmem/ring.h>
 
 #include "chan.h"
 #include "compat.h"
 #include "link.h"
 #include "sock.h"
-#include "sock_io.h"
 
 static_assert(PAGE_SIZE == SIV_PAGE_SIZE, "windows are made of pages");
 
