@@ -131,7 +131,7 @@ endif
 HARNESS := build/bin/guard build/bin/vmexec build/bin/tsc-khz
 
 
-.PHONY: demo help setup all modules guest check lint check-unit check-fuzz check-vm \
+.PHONY: demo help setup all modules guest check lint check-unit check-fuzz check-spin check-vm \
 	check-6.12 check-random check-soak check-debug check-kcsan debug-kernel \
 	vm-shell bench man install uninstall format clean distclean
 
@@ -147,6 +147,8 @@ modules: $(MODULES) ## the kernel module, for the guests' kernel (KERNEL=6.12 or
 
 guest: $(GUEST_INITRD) ## the guests' root file system
 
+
+MODELS := $(sort $(wildcard tests/spin/*.pml))
 
 # after guest: what is the same for both kernels is built once
 .PHONY: guest-6.12
@@ -164,8 +166,9 @@ guest-kasan:
 	$(call say,CHECK,without the suites under KASAN: "make debug-kernel" builds their kernel)
 endif
 
-check: all guest guest-6.12 guest-kasan $(UNIT_TESTS) $(FUZZERS) ## every test: lint, unit, fuzz and VM suites, a few of these on 6.12 and under KASAN
-	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run lint unit $(UNIT_TESTS) fuzz $(FUZZERS) vm smoke@6.12 $(KASAN_QUICK)
+check: all guest guest-6.12 guest-kasan $(UNIT_TESTS) $(FUZZERS) ## every test: lint, unit, fuzz, models and VM suites, a few of these on 6.12 and under KASAN
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run lint unit $(UNIT_TESTS) fuzz $(FUZZERS) \
+		spin $(MODELS) vm smoke@6.12 $(KASAN_QUICK)
 
 lint: $(HARNESS) $(CACHE)/kernel-6.12.mk ## sparse, W=1 and checkpatch (fetched once: 139 MB); C++ reads the headers
 	$(Q)scripts/setup lint
@@ -176,6 +179,9 @@ check-unit: $(HARNESS) $(UNIT_TESTS) ## unit tests, under ASan and UBSan
 
 check-fuzz: $(HARNESS) $(FUZZERS) ## each fuzzer for FUZZ_SECONDS (10)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run fuzz $(FUZZERS)
+
+check-spin: $(HARNESS) ## models of the protocols, in all their states
+	$(Q)tests/run spin $(MODELS)
 
 check-vm: all guest ## VM suites; SUITE=file runs one, TEST=regex those tests, KERNEL=6.12 on that kernel
 	$(Q)TEST='$(TEST)' tests/run vm $(SUITE)
