@@ -435,16 +435,24 @@ void siv_chan_shut(struct siv_chan *chan, u32 bits)
 		siv_link_notify(chan->link, chan->slot);
 }
 
+/* Whoever waits looks again, and arms again. */
+static void chan_look_again(struct siv_chan *chan)
+{
+	chan_wake(chan);
+	siv_zc_look_again(chan);
+}
+
 /*
  * Makes sure that the peer notifies when its position @theirs reaches @want, unless it is there. The
- * word @shared (of which @word is a private copy) serves all waiters of this side: it holds the
+ * word @shared (of which @wake->word is a private copy) serves all waiters of this side: it holds the
  * least position that one of them wants and that has not been reached. Those who want a later one
- * are woken with the others and arm again. Two rounds at most: the second finds the word as the
- * first left it, or the position at @want.
+ * are woken with the others and arm again.
  *
- * A word that the position has passed may still be needed: the peer publishes before it looks at the
- * word, and if it finds the new one there it tells nobody. So whoever overwrites such a word before a
- * notification has come (@due) wakes those who waited for it.
+ * Who overwrites a word that others rely on (@due: and no notification has come since) may take it
+ * from under a peer that has published its position and looks at the word next. Then nobody is told
+ * of the old word; nor of the new one, if that was reached before it could be seen. In both cases
+ * they are woken here. If neither is reached, the peer will see the new word in time, and it is the
+ * lesser one. tests/spin/wake.pml has the proof.
  *
  * True: do not sleep. What the peer claims is not checked here, only in siv_chan_readable() and
  * siv_chan_writable(), where whoever does not sleep looks next.
@@ -452,26 +460,28 @@ void siv_chan_shut(struct siv_chan *chan, u32 bits)
 static bool chan_arm(struct siv_chan *chan, struct siv_wake *wake, u64 *shared, const u64 *theirs,
 		     u64 want)
 {
-	u64 pos;
+	u64 pos, old = wake->word;
+	bool there;
 
 	lockdep_assert_held(&chan->wake_lock);
 	if (chan->dead)
 		return true;
-	for (;;) {
-		pos = virt_load_acquire(theirs); /* P */
-		if (siv_ring_reached(pos, want))
-			return true;
-		if (siv_ring_armed(wake->word, pos, want))
-			break;
-		if (wake->due && siv_ring_reached(pos, wake->word))
-			chan_wake(chan);
-		wake->word = want;
+	pos = virt_load_acquire(theirs); /* P */
+	if (siv_ring_reached(pos, want))
+		return true;
+	if (siv_ring_armed(old, pos, want)) {
 		wake->due = true;
-		WRITE_ONCE(*shared, want);
-		virt_mb(); /* A, pairs with B in siv_chan_publish_tx() and _rx() of the peer */
+		return false;
 	}
-	wake->due = true;
-	return false;
+	wake->word = want;
+	WRITE_ONCE(*shared, want);
+	virt_mb(); /* A, pairs with B in siv_chan_publish_tx() and _rx() of the peer */
+	pos = virt_load_acquire(theirs); /* P */
+	there = siv_ring_reached(pos, want);
+	if (wake->due && (there || siv_ring_reached(pos, old)))
+		chan_look_again(chan);
+	wake->due = !there;
+	return there;
 }
 
 static bool chan_arm_data(struct siv_chan *chan, u64 want)

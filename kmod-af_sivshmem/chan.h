@@ -183,6 +183,7 @@ void siv_zc_init(struct siv_chan *chan);
 int siv_zc_prepare(struct siv_chan *chan);
 void siv_zc_add(struct siv_chan *chan, struct ubuf_info *uarg, u64 end);
 void siv_zc_event(struct siv_chan *chan);
+void siv_zc_look_again(struct siv_chan *chan);
 void siv_zc_flush(struct siv_chan *chan);
 void siv_zc_stop(struct siv_chan *chan);
 

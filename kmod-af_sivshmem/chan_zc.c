@@ -86,6 +86,17 @@ static void zc_work(struct work_struct *work)
 	siv_chan_put(chan);
 }
 
+/* The word that the queue relies on was overwritten. Under wake_lock, not dead. */
+void siv_zc_look_again(struct siv_chan *chan)
+{
+	lockdep_assert_held(&chan->wake_lock);
+	if (!chan->zc || !chan->zc->n)
+		return;
+	kref_get(&chan->ref);
+	if (mod_delayed_work(siv_wq, &chan->zc_work, 0))
+		siv_chan_put(chan); /* it was under way with one of its own */
+}
+
 void siv_zc_init(struct siv_chan *chan)
 {
 	INIT_DELAYED_WORK(&chan->zc_work, zc_work);

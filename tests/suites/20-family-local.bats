@@ -6,6 +6,7 @@
 load ../vm/vm
 
 URL=siv://lab/check
+SPIN_US=/sys/module/af_sivshmem/parameters/spin_us
 
 setup_file()
 {
@@ -48,6 +49,11 @@ check() { vm_run one -t $((120 + ${DUPLEX_MIB:-0} / 4)) siv-check run "$URL" "$@
 @test "descriptors and urgent data are refused" { check no-scm-rights; }
 @test "SO_RCVTIMEO ends a wait" { check timeouts; }
 @test "a smaller SO_RCVLOWAT makes ready who waits since before" { check lowat-lowered; }
+@test "a poll for the next byte leaves a reader of several its wake-up" {
+	vm_run one "echo 0 >$SPIN_US"
+	check poll-beside-reader 15
+	vm_run one "echo 200 >$SPIN_US"
+}
 @test "what ends a wait ends one that spins" { check spin-ends; }
 @test "a reader with nothing to read leaves the CPU alone" { check spin-yields learned; }
 @test "so does one that shall spin for ever, if somebody wants it" { check spin-yields asked; }

@@ -613,6 +613,7 @@ static const struct {
 	{ "timeouts", case_timeouts },
 	{ "round-trips", case_round_trips },
 	{ "lowat-lowered", case_lowat_lowered },
+	{ "poll-beside-reader", case_poll_beside_reader },
 	{ "spin-ends", case_spin_ends },
 	{ "spin-yields", case_spin_yields },
 	{ "fork", case_fork },

@@ -50,6 +50,7 @@ void case_map_reset(const char *arg);
 void case_map_records(const char *arg);
 void case_round_trips(const char *arg);
 void case_lowat_lowered(const char *arg);
+void case_poll_beside_reader(const char *arg);
 void case_spin_ends(const char *arg);
 void case_spin_yields(const char *arg);
 

@@ -4,9 +4,11 @@
  * of half an hour stands for one that does not end: what does not end it runs into the time limit.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/sockios.h>
@@ -211,4 +214,56 @@ void case_lowat_lowered(const char *arg)
 	CHECK(epoll_wait(ep, &ev, 1, 30000) == 1);
 	close(ep);
 	close(fd);
+}
+
+struct drinker {
+	int fd;
+	unsigned long rounds;
+	atomic_bool over;
+};
+
+static void *poll_at_once(void *arg)
+{
+	struct drinker *d = arg;
+	struct pollfd p = { .fd = d->fd, .events = POLLIN };
+
+	while (!d->over)
+		CHECK(poll(&p, 1, 0) >= 0);
+	return NULL;
+}
+
+static struct drinker drinker;
+
+static void sleeps(int sig)
+{
+	(void)sig;
+	die("after %lu times a reader sleeps though all that it waits for is there",
+	    drinker.rounds);
+}
+
+/*
+ * A poll that asks for the next byte overwrites the wake word of a reader who waits for several, for
+ * ARG seconds. The reader is woken all the same. A time-out of its own would not do: who wakes by
+ * that finds what is there.
+ */
+void case_poll_beside_reader(const char *arg)
+{
+	struct drinker *d = &drinker;
+	struct sigaction act = { .sa_handler = sleeps };
+	time_t end = time(NULL) + atoi(arg);
+	pthread_t thread;
+	char buf[16];
+
+	d->fd = order(MODE_DRIP, 0, 0);
+	CHECK(!sigaction(SIGALRM, &act, NULL));
+	CHECK(!pthread_create(&thread, NULL, poll_at_once, d));
+	for (; time(NULL) < end; d->rounds++) {
+		alarm(30);
+		CHECK(recv(d->fd, buf, sizeof(buf), MSG_WAITALL) == sizeof(buf));
+	}
+	alarm(0);
+	d->over = true;
+	pthread_join(thread, NULL);
+	close(d->fd);
+	printf("%lu times\n", d->rounds);
 }

@@ -22,6 +22,7 @@ enum mode {
 	MODE_SHUT_RD,  /* shutdown(SHUT_RD), waits for EOF by poll */
 	MODE_STALL_SHUT_RD, /* MODE_SHUT_RD, once told as MODE_STALL is */
 	MODE_STALL_ABORT,   /* closes with everything unread, once told as MODE_STALL is */
+	MODE_DRIP,     /* sends byte by byte, until that fails */
 };
 
 struct order {

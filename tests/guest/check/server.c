@@ -140,6 +140,10 @@ static void *connection(void *arg)
 		p.events = POLLIN;
 		poll(&p, 1, -1);
 		break;
+	case MODE_DRIP:
+		while (send(fd, "", 1, MSG_NOSIGNAL) == 1)
+			;
+		break;
 	case MODE_STALL_ABORT:
 		await_go(o.seed);
 		break;
