@@ -87,7 +87,7 @@ await_sockets() # NUMBER
 
 	vm_job one echo siv-uring-echo siv://lab/echo
 	vm_job_await_line one echo listening
-	vm_run one siv-echo siv://lab/echo -n 200 -s 1000000
+	vm_run one siv-echo siv://lab/echo -n "$(vm_load 200)" -s 1000000
 	for i in 1 2 3 4 5 6 7 8; do
 		clients+="siv-echo siv://lab/echo -n 300 -s $((i * 977)) & pids=\"\$pids \$!\"; "
 	done
