@@ -31,5 +31,7 @@ $(eval $(call unit,test_ring,tests/unit/test_ring.c,,))
 $(eval $(call fuzzer,fuzz_ring,tests/fuzz/fuzz_ring.c,,))
 $(eval $(call fuzzer,fuzz_map,tests/fuzz/fuzz_map.c libsivshmem/src/map.c,-D_GNU_SOURCE,))
 # the test plays the kernel
-MAP_WRAPS := $(foreach f,ioctl send recv,-Wl$(comma)--wrap=$(f))
-$(eval $(call unit,test_map,tests/unit/test_map.c libsivshmem/src/map.c,-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))
+MAP_WRAPS := $(foreach f,ioctl send recv clock_gettime,-Wl$(comma)--wrap=$(f))
+MAP_LANE := tests/unit/map_lane.c libsivshmem/src/map.c
+$(eval $(call unit,test_map,tests/unit/test_map.c $(MAP_LANE),-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))
+$(eval $(call unit,test_map_wait,tests/unit/test_map_wait.c $(MAP_LANE),-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))

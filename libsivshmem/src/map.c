@@ -20,7 +20,8 @@
 enum {
 	LOOKS_PER_CLOCK = 512, /* at a position, between two at the clock and the state */
 	SPIN_START_NS = 10000, /* spinning grows from it, ends below; as halt_poll_ns_grow_start */
-	/* Where not direct, at most this share of a ring is put off: the other works meanwhile. */
+	SPIN_WORTH = 4096,     /* bytes that are worth a new SIV_SPIN_US, for who waits for more */
+	/* At most this share of a ring is put off: the other works meanwhile. */
 	PUT_OFF_SHARE = 4,
 };
 
@@ -70,6 +71,7 @@ static inline void look_again(void)
 struct wait {
 	const __u64 *word;   /* the peer's position */
 	__u64 want;
+	__u64 last;          /* where it was when spinning began, or began anew */
 	const __u32 *state;
 	__u32 over;          /* bits of it that end the wait */
 	bool attached;       /* 0 in it does, too: a peer that has not come yet is waited for */
@@ -78,13 +80,17 @@ struct wait {
 	int fd;
 };
 
-/* True: there is something to look at. What is there, the caller checks. */
-static bool look_often(const struct wait *w)
+/*
+ * True: there is something to look at. What is there, the caller checks. @pos: gets the position, of
+ * which nothing is known.
+ */
+static bool look_often(const struct wait *w, __u64 *pos)
 {
 	__u32 state;
 
 	for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-		if (siv_ring_reached(load(w->word), w->want))
+		*pos = load(w->word);
+		if (siv_ring_reached(*pos, w->want))
 			return true;
 		look_again();
 	}
@@ -92,7 +98,7 @@ static bool look_often(const struct wait *w)
 	return state ? state & (w->over | SIV_STATE_ABORTED) : w->attached;
 }
 
-/* @waited: how long it took until there was something, with sleeping. */
+/* @waited: how long it took until there was something, with sleeping; for each SPIN_WORTH of it. */
 static void adapt(struct siv_spin *spin, __u64 waited)
 {
 	if (waited > spin->max_ns) {
@@ -106,29 +112,45 @@ static void adapt(struct siv_spin *spin, __u64 waited)
 		spin->now_ns = spin->max_ns;
 }
 
+/*
+ * Has the peer come on far enough since @w->last for spinning to go on? Its position is not to be
+ * trusted, but it gains no more by lying here than by working slowly: a claim counts once, and after
+ * (want - last) / SPIN_WORTH of them the wait ends.
+ */
+static bool comes_on(struct wait *w, __u64 pos)
+{
+	if (!siv_ring_reached(pos, w->last + SPIN_WORTH))
+		return false;
+	w->last = pos;
+	return true;
+}
+
 /* 0: look again. 1: the kernel says that there is something. -ETIMEDOUT, -EINTR, -ECONNRESET. */
 static int wait_for(struct wait *w)
 {
 	const __s64 deadline = w->how.deadline_ns;
 	__s64 start, now;
+	__u64 pos;
 
 	if (!deadline)
 		return -ETIMEDOUT;
-	if (w->spin->now_ns && look_often(w))
+	if (w->spin->now_ns && look_often(w, &pos))
 		return 0;
 	start = now = now_ns();
 	while (w->fd < 0 || now - start < (__s64)w->spin->now_ns) {
 		if (deadline >= 0 && now >= deadline)
 			return -ETIMEDOUT;
-		if (look_often(w))
+		if (look_often(w, &pos))
 			return 0;
 		now = now_ns();
+		if (comes_on(w, pos))
+			start = now;
 	}
 	if (deadline >= 0 && now >= deadline)
 		return -ETIMEDOUT;
 	if (ioctl(w->fd, SIV_IOC_WAIT, &w->how))
 		return -errno;
-	adapt(w->spin, now_ns() - start);
+	adapt(w->spin, (now_ns() - start) / (1 + (w->want - w->last) / SPIN_WORTH));
 	return 1;
 }
 
@@ -147,9 +169,24 @@ static bool is_reset(int fd, bool attached, const struct siv_wait *look)
 static int tx_fail(struct siv_tx *tx, int err)
 {
 	tx->err = err;
-	tx->header = SIV_RECORD_HEADER; /* no fast path any more */
-	tx->limit = tx->told = tx->pos;
+	tx->fast = tx->limit = tx->told = tx->pos;
 	return err;
+}
+
+static __u64 put_off_max(__u64 mask)
+{
+	return (mask + 1) / PUT_OFF_SHARE;
+}
+
+/* After each change of pos, limit or told that the inline functions did not make. */
+static void tx_set_fast(struct siv_tx *tx)
+{
+	const __u64 room = tx->limit - tx->pos;
+	const __u64 more = tx->told + put_off_max(tx->mask) - tx->pos; /* that may be put off */
+
+	tx->fast = tx->pos;
+	if (tx->own && !tx->header)
+		tx->fast += room < more ? room : more;
 }
 
 void siv_tx_end(struct siv_tx *tx, int err)
@@ -183,6 +220,7 @@ static int tx_look(struct siv_tx *tx)
 	if (!siv_ring_writable(rx, seen, tx->pos, size, &bytes))
 		return tx_violation(tx);
 	tx->limit = rx + size;
+	tx_set_fast(tx);
 	tx->attached |= !!state;
 	if (state & SIV_STATE_ABORTED)
 		return tx_fail(tx, -ECONNRESET);
@@ -260,6 +298,7 @@ SIV_PUBLIC int siv_reserve_wait(struct siv_tx *tx, size_t len, __s64 deadline_ns
 			return tx_fail(tx, -EPIPE);
 		w.attached = tx->attached;
 		w.want = w.how.space = tx->pos + siv_tx_span(tx, len) - (tx->mask + 1);
+		w.last = tx->limit - (tx->mask + 1);
 		woken = wait_for(&w);
 		if (woken < 0)
 			return woken == -ECONNRESET ? tx_fail(tx, woken) : woken;
@@ -313,7 +352,27 @@ static void put_record(struct siv_tx *tx, __u32 len, unsigned int flags)
 	memcpy(tx->data + (tx->pos & tx->mask), &record, sizeof(record));
 }
 
-/* Records, and where the kernel has the position. */
+static void tx_publish(struct siv_tx *tx, __u32 len, unsigned int flags)
+{
+	if (tx->header)
+		put_record(tx, len, flags);
+	tx->pos += siv_tx_span(tx, len);
+	__atomic_store_n(&tx->own->tx_pos, tx->pos, __ATOMIC_RELEASE); /* P */
+}
+
+/* Sends the record that is held, and holds this one, so that a flush has something to send. */
+static int tx_hold(struct siv_tx *tx, __u32 len, unsigned int flags)
+{
+	int err = tx->told == tx->pos ? 0 : tx_send_held(tx, MSG_MORE);
+
+	if (err)
+		return err;
+	tx->held_len = len;
+	tx->held_flags = flags;
+	return 0;
+}
+
+/* What the inline function leaves: records, where the kernel has the position, and all that is rare. */
 SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags)
 {
 	int err = 0;
@@ -323,24 +382,19 @@ SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags
 	if (len > siv_reserve_max(tx) || siv_tx_span(tx, len) > tx->limit - tx->pos)
 		return -EINVAL;
 	if (tx->own) {
-		put_record(tx, len, flags);
-		tx->pos += siv_record_span(len);
-		__atomic_store_n(&tx->own->tx_pos, tx->pos, __ATOMIC_RELEASE); /* P */
-		return flags & SIV_MORE ? 0 : siv_tell_tx(tx);
-	}
-	if (tx->header) {
-		/* one is held back, so that a flush has something to send */
-		if (tx->told != tx->pos)
-			err = tx_send_held(tx, MSG_MORE);
+		tx_publish(tx, len, flags);
+	} else {
+		if (tx->header)
+			err = tx_hold(tx, len, flags);
 		if (err)
 			return err;
-		tx->held_len = len;
-		tx->held_flags = flags;
+		tx->pos += siv_tx_span(tx, len);
 	}
-	tx->pos += siv_tx_span(tx, len);
-	if (flags & SIV_MORE && (tx->header || tx->pos - tx->told <= tx->mask / PUT_OFF_SHARE))
-		return 0;
-	return siv_flush(tx);
+	if (!(flags & SIV_MORE) || tx->pos - tx->told > put_off_max(tx->mask))
+		err = siv_flush(tx);
+	if (!tx->err)
+		tx_set_fast(tx);
+	return err;
 }
 
 /* Receiving ------------------------------------------------------------------------------------ */
@@ -348,8 +402,8 @@ SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags
 static int rx_fail(struct siv_rx *rx, int err)
 {
 	rx->err = err;
-	rx->header = SIV_RECORD_HEADER; /* no fast path any more */
-	rx->seen = rx->told = rx->pos;
+	rx->max = 0;
+	rx->fast = rx->seen = rx->told = rx->pos;
 	return err;
 }
 
@@ -367,6 +421,12 @@ SIV_PUBLIC int siv_rx_is_reset(struct siv_rx *rx)
 	return rx->err ?: rx_fail(rx, -ECONNRESET);
 }
 
+static void rx_set_seen(struct siv_rx *rx, __u64 seen)
+{
+	rx->seen = seen;
+	rx->fast = rx->max ? seen : rx->pos;
+}
+
 /* Looks at the peer's position, and state. 0, or an error that stays. */
 static int rx_look(struct siv_rx *rx, __u32 *state)
 {
@@ -379,7 +439,7 @@ static int rx_look(struct siv_rx *rx, __u32 *state)
 		return rx_fail(rx, -ECONNRESET);
 	if (!siv_ring_readable(tx, rx->seen, rx->pos, rx->mask + 1, &bytes))
 		return rx_violation(rx);
-	rx->seen = tx;
+	rx_set_seen(rx, tx);
 	rx->attached |= !!*state;
 	return 0;
 }
@@ -457,28 +517,11 @@ SIV_PUBLIC ssize_t siv_peek_slow(struct siv_rx *rx, const void **view)
 }
 
 /*
- * The fast path of who waits: nothing but looks at the position, for a microsecond or two, before
- * flushing or asking for the state. True: @rx->seen has moved to @want or beyond.
+ * All that siv_peek_wait() does beyond looking: flushes, spins, sleeps. Inlined, it would save
+ * registers for those who only look.
  */
-static bool rx_look_often(struct siv_rx *rx, const struct wait *w)
-{
-	__u64 tx, bytes;
-
-	for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-		tx = load(w->word);
-		if (siv_unlikely(siv_ring_reached(tx, w->want)))
-			break;
-		look_again();
-	}
-	if (!siv_ring_reached(tx, w->want) ||
-	    !siv_ring_readable(tx, rx->seen, rx->pos, rx->mask + 1, &bytes))
-		return false;
-	rx->seen = tx;
-	return true;
-}
-
-SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadline_ns,
-				      const void **view)
+static __attribute__((noinline)) ssize_t rx_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
+						 const void **view)
 {
 	struct wait w = {
 		.word = &rx->theirs->tx_pos,
@@ -493,13 +536,8 @@ SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadl
 
 	if (min > rx->mask + 1)
 		return rx->err ?: -EMSGSIZE;
-	if (!min || rx->header)
+	if (rx->header)
 		min = 1;
-	w.want = rx->pos + min;
-	if (!rx->header && rx->spin.now_ns && deadline_ns && rx_look_often(rx, &w)) {
-		*view = rx->data + (rx->pos & rx->mask);
-		return rx->seen - rx->pos;
-	}
 	for (;;) {
 		n = rx_take(rx, min, view);
 		if (n != -EAGAIN)
@@ -511,10 +549,36 @@ SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadl
 		}
 		w.attached = rx->attached;
 		w.want = w.how.data = rx->pos + min;
+		w.last = rx->seen;
 		woken = wait_for(&w);
 		if (woken < 0)
 			return woken == -ECONNRESET ? rx_fail(rx, woken) : woken;
 	}
+}
+
+/*
+ * The fast path of who waits: nothing but looks at the position, for a microsecond or two, before
+ * flushing or asking for the state.
+ */
+SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadline_ns,
+				      const void **view)
+{
+	const __u64 *word = &rx->theirs->tx_pos;
+	const __u64 pos = rx->pos, size = rx->max;
+	__u64 tx;
+
+	min += !min;
+	if (siv_likely(min <= size && rx->spin.now_ns && deadline_ns))
+		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+			tx = load(word);
+			if (siv_ring_has(tx, pos, min, size)) {
+				rx->seen = rx->fast = tx;
+				*view = rx->data + (pos & rx->mask);
+				return tx - pos;
+			}
+			look_again();
+		}
+	return rx_wait(rx, min, deadline_ns, view);
 }
 
 /* Releases up to @end. A record goes with length 0, its rest and padding with it. */
@@ -540,7 +604,7 @@ SIV_PUBLIC int siv_release_flush_slow(struct siv_rx *rx)
 	return rx_recv(rx, rx->pos);
 }
 
-/* Records, and where the kernel has the position. */
+/* As siv_commit_slow(). */
 SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flags)
 {
 	const __u64 bytes = rx->header ? rx->span : len;
@@ -551,11 +615,12 @@ SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flag
 		return -EINVAL;
 	rx->span = 0;
 	rx->pos += bytes;
+	rx_set_seen(rx, rx->seen);
 	if (rx->own) {
 		__atomic_store_n(&rx->own->rx_pos, rx->pos, __ATOMIC_RELEASE); /* P */
 		return flags & SIV_MORE ? 0 : siv_tell_rx(rx);
 	}
-	if (flags & SIV_MORE && !rx->header && rx->pos - rx->told <= rx->mask / PUT_OFF_SHARE)
+	if (flags & SIV_MORE && !rx->header && rx->pos - rx->told <= put_off_max(rx->mask))
 		return 0;
 	return siv_release_flush(rx);
 }
@@ -572,7 +637,8 @@ SIV_PUBLIC void siv_tx_init(struct siv_tx *tx, int type, struct siv_chan_page *o
 {
 	*tx = (struct siv_tx){
 		.pos = pos,
-		.limit = pos, /* nothing, before the first look */
+		.fast = pos, /* nothing, before the first look */
+		.limit = pos,
 		.told = pos,
 		.mask = size - 1,
 		.data = data,
@@ -590,6 +656,8 @@ SIV_PUBLIC void siv_rx_init(struct siv_rx *rx, int type, struct siv_chan_page *o
 {
 	*rx = (struct siv_rx){
 		.pos = pos,
+		.fast = pos,
+		.max = own && type == SOCK_STREAM ? size : 0,
 		.seen = pos,
 		.told = pos,
 		.mask = size - 1,

@@ -178,6 +178,9 @@ static void step_checked(struct world *w, enum op op, uint64_t arg)
 	check(peers || !memcmp(&theirs, w->theirs, sizeof(theirs)));
 	check(peers || !memcmp(rx_data, w->rx_data, sizeof(rx_data)));
 	check(w->rx.seen - w->rx.pos <= SIZE && w->tx.limit - w->tx.pos <= SIZE);
+	/* the inline functions go as far, and with records nowhere */
+	check(w->rx.fast - w->rx.pos <= (w->rx.header ? 0 : w->rx.seen - w->rx.pos));
+	check(w->tx.fast - w->tx.pos <= (w->tx.header ? 0 : w->tx.limit - w->tx.pos));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Mapped rings: two halves over a memfd that is mapped as the kernel maps it (data twice in a row),
- * each against the other, and against a peer that writes what it likes. The kernel's calls are played
- * by the __wrap functions below.
+ * Mapped rings: what views show, and that a peer which writes what it likes gets nothing by it.
  */
 #include <errno.h>
-#include <linux/sockios.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,191 +10,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-#include <sivshmem/map.h>
 
-enum {
-	SIZE = 4096, /* of the ring: the smallest */
-	FD = 1000,   /* a descriptor that the functions below know */
-	FOREVER = -1,
-};
-
-/* One direction: tx writes page[0] and data, rx writes page[1]. */
-struct lane {
-	struct siv_chan_page *page;
-	uint8_t *data;
-	uint8_t *file; /* the ring, once: the peer's view of it */
-	struct siv_tx tx;
-	struct siv_rx rx;
-};
-
-/* What the kernel was asked. */
-static struct {
-	unsigned int kicks, waits, inq, outq, sends, recvs;
-	struct siv_wait wait;   /* the last */
-	int wait_errno;         /* what it ends with; 0: returns 0 */
-	void (*meanwhile)(struct lane *lane); /* what the peer does while it sleeps */
-	struct lane *lane;
-	int send_flags;
-} kernel;
-
-int __real_ioctl(int fd, unsigned long request, void *arg);
-
-int __wrap_ioctl(int fd, unsigned long request, void *arg)
-{
-	if (fd != FD)
-		return __real_ioctl(fd, request, arg);
-	switch (request) {
-	case SIV_IOC_KICK:
-		kernel.kicks++;
-		return 0;
-	case SIV_IOC_WAIT:
-		kernel.waits++;
-		kernel.wait = *(struct siv_wait *)arg;
-		if (kernel.meanwhile)
-			kernel.meanwhile(kernel.lane);
-		errno = kernel.wait_errno;
-		return errno ? -1 : 0;
-	case SIOCINQ:
-		kernel.inq++;
-		return 0;
-	case SIOCOUTQ:
-		kernel.outq++;
-		return 0;
-	default:
-		fail_msg("ioctl %#lx", request);
-		return -1;
-	}
-}
-
-/* In place at the kernel's position, or nothing. */
-ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
-{
-	struct lane *lane = kernel.lane;
-	uint64_t pos = lane->page[0].tx_pos;
-
-	assert_int_equal(fd, FD);
-	assert_ptr_equal(buf, lane->data + pos % SIZE + lane->tx.header);
-	assert_true(flags & MSG_NOSIGNAL && flags & MSG_DONTWAIT);
-	kernel.sends++;
-	kernel.send_flags = flags;
-	if (lane->tx.header) {
-		struct siv_record record = { .len = len,
-					     .flags = flags & MSG_EOR ? SIV_RECORD_EOR : 0 };
-
-		memcpy(lane->data + pos % SIZE, &record, sizeof(record));
-		lane->page[0].tx_pos += siv_record_span(len);
-		return len;
-	}
-	/* a short count is no end */
-	len = len > 1000 ? 1000 : len;
-	lane->page[0].tx_pos += len;
-	return len;
-}
-
-ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags)
-{
-	struct lane *lane = kernel.lane;
-	struct siv_record record;
-
-	assert_int_equal(fd, FD);
-	assert_null(buf);
-	assert_true(flags & MSG_TRUNC && flags & MSG_DONTWAIT);
-	kernel.recvs++;
-	if (lane->rx.header) {
-		assert_int_equal(len, 0);
-		memcpy(&record, lane->data + lane->page[1].rx_pos % SIZE, sizeof(record));
-		lane->page[1].rx_pos += siv_record_span(record.len);
-		return record.len;
-	}
-	len = len > 1000 ? 1000 : len;
-	lane->page[1].rx_pos += len;
-	return len;
-}
-
-/* Both sides' pages and the data twice in a row, as the kernel has it, with nothing around. */
-static void lane_map(struct lane *lane)
-{
-	const size_t pages = 2 * SIV_PAGE_SIZE;
-	int fd = memfd_create("lane", MFD_CLOEXEC);
-	uint8_t *at;
-
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, pages + SIZE), 0);
-	/* the hole before and after: what goes there faults */
-	at = mmap(NULL, 4 * SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(at, MAP_FAILED);
-	lane->data = at + SIZE;
-	for (int i = 0; i < 2; i++)
-		assert_ptr_not_equal(mmap(lane->data + i * SIZE, SIZE, PROT_READ | PROT_WRITE,
-					  MAP_SHARED | MAP_FIXED, fd, pages), MAP_FAILED);
-	lane->page = mmap(NULL, pages + SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_ptr_not_equal(lane->page, MAP_FAILED);
-	lane->file = (uint8_t *)lane->page + pages;
-	close(fd);
-}
-
-static void lane_unmap(struct lane *lane)
-{
-	munmap(lane->data - SIZE, 4 * SIZE);
-	munmap(lane->page, 2 * SIV_PAGE_SIZE + SIZE);
-}
-
-static void lane_begin(struct lane *lane, int type, uint64_t pos)
-{
-	memset(lane->page, 0, 2 * SIV_PAGE_SIZE);
-	for (int i = 0; i < 2; i++)
-		lane->page[i] = (struct siv_chan_page){ .tx_pos = pos, .rx_pos = pos,
-							.state = SIV_STATE_ATTACHED };
-	siv_tx_init(&lane->tx, type, &lane->page[0], &lane->page[1], lane->data, SIZE, pos);
-	siv_rx_init(&lane->rx, type, &lane->page[1], &lane->page[0], lane->data, SIZE, pos);
-	memset(&kernel, 0, sizeof(kernel));
-	kernel.lane = lane;
-}
-
-/* With a kernel behind it, which the direction's positions belong to if @indirect. */
-static void lane_begin_fd(struct lane *lane, int type, bool indirect)
-{
-	lane_begin(lane, type, 0);
-	lane->tx.fd = lane->rx.fd = FD;
-	if (indirect)
-		lane->tx.own = lane->rx.own = NULL;
-	siv_set_spin(&lane->tx.spin, 0);
-	siv_set_spin(&lane->rx.spin, 0);
-}
-
-static int set_up(void **state)
-{
-	/* the halves want their alignment */
-	struct lane *lane = aligned_alloc(SIV_HALF_ALIGN, sizeof(*lane));
-
-	assert_non_null(lane);
-	lane_map(lane);
-	lane_begin(lane, SOCK_STREAM, 0);
-	*state = lane;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	lane_unmap(*state);
-	free(*state);
-	return 0;
-}
-
-static void put(struct lane *lane, size_t len, uint8_t byte)
-{
-	void *view;
-
-	assert_int_equal(siv_reserve(&lane->tx, len, &view), 0);
-	memset(view, byte, len);
-	assert_int_equal(siv_commit(&lane->tx, len, 0), 0);
-}
+#include "map_lane.h"
 
 static const uint64_t bases[] = { 0, SIZE - 8, 1ull << 32, UINT64_MAX - 4 * SIZE + 1,
 				  UINT64_MAX - 7, 1ull << 63 };
@@ -213,7 +30,7 @@ static void a_view_does_not_split_where_the_ring_wraps(void **state)
 		for (unsigned int i = 0; i < 40; i++) {
 			size_t len = i % 3 ? 1001 * (i % 4) + 1 : SIZE;
 
-			put(lane, len, i);
+			lane_put(lane, len, i);
 			assert_int_equal(siv_peek(&lane->rx, &view), len);
 			for (size_t j = 0; j < len; j++)
 				assert_int_equal(((const uint8_t *)view)[j], i);
@@ -234,12 +51,12 @@ static void there_is_room_for_a_ring_and_not_for_more(void **state)
 		assert_int_equal(siv_reserve(&lane->tx, SIZE + 1, &view), -EMSGSIZE);
 		assert_int_equal(siv_reserve(&lane->tx, SIZE_MAX, &view), -EMSGSIZE);
 		assert_int_equal(siv_room(&lane->tx, SIZE), SIZE);
-		put(lane, SIZE - 10, 1);
+		lane_put(lane, SIZE - 10, 1);
 		assert_int_equal(siv_reserve(&lane->tx, 11, &view), -EAGAIN);
 		assert_int_equal(siv_room(&lane->tx, 11), 10);
 		assert_int_equal(siv_commit(&lane->tx, 11, 0), -EINVAL);
 		assert_int_equal(siv_commit(&lane->tx, SIZE_MAX, 0), -EINVAL);
-		put(lane, 10, 2);
+		lane_put(lane, 10, 2);
 		assert_int_equal(siv_reserve(&lane->tx, 1, &view), -EAGAIN);
 		assert_int_equal(siv_peek(&lane->rx, &read), SIZE);
 		assert_int_equal(siv_release(&lane->rx, SIZE + 1, 0), -EINVAL);
@@ -255,9 +72,9 @@ static void more_is_looked_for_when_it_is_wanted(void **state)
 	struct lane *lane = *state;
 	const void *view;
 
-	put(lane, 10, 1);
+	lane_put(lane, 10, 1);
 	assert_int_equal(siv_peek(&lane->rx, &view), 10);
-	put(lane, 20, 2);
+	lane_put(lane, 20, 2);
 	assert_int_equal(siv_peek(&lane->rx, &view), 10);
 	assert_int_equal(siv_peek_wait(&lane->rx, 30, 0, &view), 30);
 	assert_int_equal(siv_peek_wait(&lane->rx, 31, 0, &view), -ETIMEDOUT);
@@ -270,35 +87,64 @@ static const int64_t claims[] = { -1, -8, -SIZE, -SIZE - 1, INT64_MIN, INT64_MAX
 				  1ll << 32 };
 #define CLAIMS (sizeof(claims) / sizeof(claims[0]))
 
-static void a_transmit_position_that_cannot_be_ends_the_reader_for_good(void **state)
+/* The ways to look, each of which checks for itself: two of them look when nothing is known alone. */
+static ssize_t look_for_all(struct siv_rx *rx, const void **view)
 {
-	struct lane *lane = *state;
+	return siv_peek_wait(rx, SIZE, 0, view);
+}
+
+static ssize_t look_for_some(struct siv_rx *rx, const void **view)
+{
+	return siv_peek_wait(rx, 1, 0, view);
+}
+
+static ssize_t wait_for_some(struct siv_rx *rx, const void **view)
+{
+	return siv_peek_wait(rx, 1, FOREVER, view);
+}
+
+static const struct {
+	ssize_t (*look)(struct siv_rx *rx, const void **view);
+	bool all;
+} looks[] = { { look_for_all, true }, { look_for_some, false }, { wait_for_some, false },
+	      { siv_peek, false } };
+#define LOOKS (sizeof(looks) / sizeof(looks[0]))
+
+static void impossible_for_reader(struct lane *lane, uint64_t base, int seen, int64_t claim, int way)
+{
 	const void *view;
 
-	for (size_t b = 0; b < BASES; b++)
-		for (size_t i = 0; i < 2 * CLAIMS; i++) {
-			const int seen = i < CLAIMS ? 0 : SIZE / 2;
-			int64_t claim = claims[i % CLAIMS];
+	lane_begin(lane, SOCK_STREAM, base);
+	lane->rx.fd = FD;
+	if (seen)
+		lane_put(lane, seen, 7);
+	assert_int_equal(siv_peek(&lane->rx, &view), seen ?: -EAGAIN);
+	if (!looks[way].all)
+		assert_int_equal(siv_release(&lane->rx, seen, 0), 0);
+	if (!looks[way].all || (claim > -SIZE && claim < 0))
+		base += seen; /* from there */
+	lane->page[0].tx_pos = base + claim;
+	assert_int_equal(looks[way].look(&lane->rx, &view), -ECONNRESET);
+	assert_int_equal(kernel.inq, 1);
+	/* a peer that takes it back changes nothing */
+	for (int back = 0; back <= SIZE; back += 8) {
+		lane->page[0].tx_pos = base + back;
+		assert_int_equal(siv_peek(&lane->rx, &view), -ECONNRESET);
+	}
+	assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &view), -ECONNRESET);
+	assert_int_equal(siv_peek_wait(&lane->rx, SIZE, FOREVER, &view), -ECONNRESET);
+	assert_int_equal(siv_release(&lane->rx, 1, 0), -ECONNRESET);
+	assert_int_equal(kernel.inq, 1);
+}
 
-			lane_begin(lane, SOCK_STREAM, bases[b]);
-			lane->rx.fd = FD;
-			if (seen)
-				put(lane, seen, 7);
-			assert_int_equal(siv_peek(&lane->rx, &view), seen ?: -EAGAIN);
-			if (claim > -SIZE && claim < 0)
-				claim += seen; /* back from there */
-			lane->page[0].tx_pos = bases[b] + claim;
-			assert_int_equal(siv_peek_wait(&lane->rx, SIZE, 0, &view), -ECONNRESET);
-			assert_int_equal(kernel.inq, 1);
-			/* a peer that takes it back changes nothing */
-			for (int back = 0; back <= SIZE; back += 8) {
-				lane->page[0].tx_pos = bases[b] + back;
-				assert_int_equal(siv_peek(&lane->rx, &view), -ECONNRESET);
+static void a_transmit_position_that_cannot_be_ends_the_reader_for_good(void **state)
+{
+	for (size_t b = 0; b < BASES; b++)
+		for (size_t i = 0; i < CLAIMS; i++)
+			for (size_t way = 0; way < LOOKS; way++) {
+				impossible_for_reader(*state, bases[b], 0, claims[i], way);
+				impossible_for_reader(*state, bases[b], SIZE / 2, claims[i], way);
 			}
-			assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &view), -ECONNRESET);
-			assert_int_equal(siv_release(&lane->rx, 1, 0), -ECONNRESET);
-			assert_int_equal(kernel.inq, 1);
-		}
 }
 
 static void a_receive_position_that_cannot_be_ends_the_writer_for_good(void **state)
@@ -312,7 +158,7 @@ static void a_receive_position_that_cannot_be_ends_the_writer_for_good(void **st
 				continue; /* before anything was read: may be */
 			lane_begin(lane, SOCK_STREAM, bases[b]);
 			lane->tx.fd = FD;
-			put(lane, SIZE, 7);
+			lane_put(lane, SIZE, 7);
 			lane->page[1].rx_pos = bases[b] + claims[i];
 			assert_int_equal(siv_reserve(&lane->tx, 1, &view), -ECONNRESET);
 			assert_int_equal(kernel.outq, 1);
@@ -334,7 +180,7 @@ static void a_receive_position_that_goes_back_ends_the_writer(void **state)
 	struct lane *lane = *state;
 	void *view;
 
-	put(lane, SIZE, 7);
+	lane_put(lane, SIZE, 7);
 	lane->page[1].rx_pos = 100;
 	assert_int_equal(siv_reserve(&lane->tx, 100, &view), 0);
 	lane->page[1].rx_pos = 99;
@@ -418,7 +264,7 @@ static void records_stay_what_they_are(void **state)
 			assert_int_equal(siv_peek(&lane->rx, &read), -EAGAIN);
 			assert_int_equal(siv_room(&lane->tx, max), max);
 		}
-		put(lane, SIZE - 8, 3);
+		lane_put(lane, SIZE - 8, 3);
 		assert_int_equal(siv_reserve(&lane->tx, 0, &view), -EAGAIN);
 		assert_int_equal(siv_room(&lane->tx, 1), 0);
 		assert_int_equal(siv_peek(&lane->rx, &read), SIZE - 8);
@@ -435,7 +281,7 @@ static void a_header_that_cannot_be_ends_the_reader(void **state)
 		for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 			lane_begin(lane, SOCK_SEQPACKET, bases[b]);
 			lane->rx.fd = FD;
-			put(lane, 8, 5);
+			lane_put(lane, 8, 5);
 			memcpy(lane->file + bases[b] % SIZE, &lens[i], sizeof(lens[i]));
 			assert_int_equal(siv_peek(&lane->rx, &view), -ECONNRESET);
 			assert_int_equal(kernel.inq, 1);
@@ -453,8 +299,8 @@ static void a_header_is_read_once(void **state)
 	const void *view;
 
 	lane_begin(lane, SOCK_SEQPACKET, 0);
-	put(lane, 8, 5);
-	put(lane, 24, 6);
+	lane_put(lane, 8, 5);
+	lane_put(lane, 24, 6);
 	assert_int_equal(siv_peek(&lane->rx, &view), 8);
 	memset(lane->file, 0xff, SIV_RECORD_HEADER);
 	assert_int_equal(siv_peek(&lane->rx, &view), 8);
@@ -469,10 +315,10 @@ static void the_end_of_file_comes_after_the_last_byte(void **state)
 
 	for (int known = 0; known < 2; known++) {
 		lane_begin(lane, SOCK_STREAM, 0);
-		put(lane, 5, 1);
+		lane_put(lane, 5, 1);
 		if (known)
 			assert_int_equal(siv_peek(&lane->rx, &view), 5);
-		put(lane, 5, 1);
+		lane_put(lane, 5, 1);
 		lane->page[0].state |= SIV_STATE_SHUT_WR;
 		/* fewer than wanted are given at the end alone */
 		assert_int_equal(siv_peek_wait(&lane->rx, 11, FOREVER, &view), 10);
@@ -482,7 +328,7 @@ static void the_end_of_file_comes_after_the_last_byte(void **state)
 		assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &view), 0);
 	}
 	lane_begin(lane, SOCK_SEQPACKET, 0);
-	put(lane, 0, 0);
+	lane_put(lane, 0, 0);
 	lane->page[0].state |= SIV_STATE_SHUT_WR;
 	assert_int_equal(siv_peek(&lane->rx, &view), 0);
 	assert_non_null(view); /* an empty record is no end */
@@ -500,7 +346,7 @@ static void *last_byte_then_shut(void *arg)
 
 	for (int i = 0; i < 2000; i++) {
 		pthread_barrier_wait(barrier);
-		put(racing, 1, i);
+		lane_put(racing, 1, i);
 		__atomic_store_n(&racing->page[0].state, SIV_STATE_ATTACHED | SIV_STATE_SHUT_WR,
 				 __ATOMIC_RELEASE);
 		pthread_barrier_wait(barrier);
@@ -536,7 +382,7 @@ static void a_peer_that_reads_no_more_is_epipe(void **state)
 	struct lane *lane = *state;
 	void *view;
 
-	put(lane, SIZE, 1);
+	lane_put(lane, SIZE, 1);
 	lane->page[1].state |= SIV_STATE_SHUT_RD;
 	lane->page[1].rx_pos = 100;
 	assert_int_equal(siv_reserve(&lane->tx, 1, &view), -EPIPE);
@@ -550,7 +396,7 @@ static void a_peer_that_aborted_is_econnreset_after_its_bytes(void **state)
 	const void *read;
 	void *view;
 
-	put(lane, SIZE, 1);
+	lane_put(lane, SIZE, 1);
 	lane->page[0].state |= SIV_STATE_ABORTED;
 	lane->page[1].state |= SIV_STATE_ABORTED;
 	assert_int_equal(siv_reserve(&lane->tx, 1, &view), -ECONNRESET);
@@ -575,8 +421,8 @@ static void after_a_reset_every_call_says_so(void **state)
 		for (int flow = 0; flow < 3; flow++) {
 			lane_begin(lane, type, flow == 2 ? 1ull << 40 : 0);
 			if (flow) {
-				put(lane, 1000, 1);
-				put(lane, 1000, 1);
+				lane_put(lane, 1000, 1);
+				lane_put(lane, 1000, 1);
 				assert_true(siv_peek(&lane->rx, &read) > 0);
 			} else {
 				assert_int_equal(siv_peek(&lane->rx, &read), -EAGAIN);
@@ -593,264 +439,6 @@ static void after_a_reset_every_call_says_so(void **state)
 			assert_int_equal(siv_reserve(&lane->tx, 64, &view), -ECONNRESET);
 			assert_int_equal(siv_reserve_wait(&lane->tx, 64, FOREVER, &view), -ECONNRESET);
 		}
-}
-
-static void a_peer_that_has_not_come_yet_is_waited_for(void **state)
-{
-	struct lane *lane = *state;
-	const void *view;
-
-	lane_begin_fd(lane, SOCK_STREAM, false);
-	lane->page[0].state = 0;
-	kernel.wait_errno = ETIMEDOUT;
-	assert_int_equal(siv_peek(&lane->rx, &view), -EAGAIN);
-	assert_int_equal(kernel.waits, 1); /* the kernel was asked whether it lives */
-	assert_int_equal(kernel.wait.deadline_ns, 0);
-	kernel.wait_errno = ECONNRESET;
-	assert_int_equal(siv_peek(&lane->rx, &view), -ECONNRESET);
-}
-
-static void a_peer_is_woken_when_its_word_is_passed_and_not_before(void **state)
-{
-	struct lane *lane = *state;
-	const void *view;
-
-	lane_begin_fd(lane, SOCK_STREAM, false);
-	lane->page[1].wake_data = 100;
-	put(lane, 99, 1);
-	assert_int_equal(kernel.kicks, 0);
-	put(lane, 1, 1);
-	assert_int_equal(kernel.kicks, 1);
-	put(lane, 1, 1);
-	assert_int_equal(kernel.kicks, 1);
-	lane->page[0].wake_space = 50;
-	assert_int_equal(siv_peek(&lane->rx, &view), 101);
-	assert_int_equal(siv_release(&lane->rx, 49, 0), 0);
-	assert_int_equal(kernel.kicks, 1);
-	assert_int_equal(siv_release(&lane->rx, 52, 0), 0);
-	assert_int_equal(kernel.kicks, 2);
-}
-
-static void what_is_put_off_is_told_once_and_never_forgotten(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-	void *view;
-
-	lane_begin_fd(lane, SOCK_STREAM, false);
-	lane->page[1].wake_data = 5;
-	for (int i = 0; i < 10; i++) {
-		assert_int_equal(siv_reserve(&lane->tx, 1, &view), 0);
-		assert_int_equal(siv_commit(&lane->tx, 1, SIV_MORE), 0);
-		assert_int_equal(lane->page[0].tx_pos, i + 1); /* who looks sees it */
-	}
-	assert_int_equal(kernel.kicks, 0);
-	assert_int_equal(siv_flush(&lane->tx), 0);
-	assert_int_equal(kernel.kicks, 1);
-	assert_int_equal(siv_flush(&lane->tx), 0);
-	assert_int_equal(kernel.kicks, 1);
-
-	/* by finding no room */
-	lane->page[1].wake_data = 20;
-	assert_int_equal(siv_reserve(&lane->tx, SIZE - 10, &view), 0);
-	assert_int_equal(siv_commit(&lane->tx, SIZE - 10, SIV_MORE), 0);
-	assert_int_equal(siv_reserve(&lane->tx, 1, &view), -EAGAIN);
-	assert_int_equal(kernel.kicks, 2);
-
-	/* the reader's, by finding nothing */
-	lane->page[0].wake_space = 1;
-	assert_int_equal(siv_peek(&lane->rx, &read), SIZE);
-	for (int i = 0; i < SIZE; i += SIZE / 4)
-		assert_int_equal(siv_release(&lane->rx, SIZE / 4, SIV_MORE), 0);
-	assert_int_equal(lane->page[1].rx_pos, SIZE);
-	assert_int_equal(kernel.kicks, 2);
-	assert_int_equal(siv_peek(&lane->rx, &read), -EAGAIN);
-	assert_int_equal(kernel.kicks, 3);
-	assert_int_equal(siv_release_flush(&lane->rx), 0);
-	assert_int_equal(kernel.kicks, 3);
-}
-
-static void one_thread_flushes_both_halves_when_it_finds_nothing(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-	void *view;
-
-	for (int with = 0; with < 2; with++) {
-		lane_begin_fd(lane, SOCK_STREAM, false);
-		if (with)
-			siv_one_thread(&lane->tx, &lane->rx);
-		put(lane, 1, 1);
-		assert_int_equal(siv_peek(&lane->rx, &read), 1);
-		assert_int_equal(siv_reserve(&lane->tx, 1, &view), 0);
-		lane->page[1].wake_data = 2;
-		assert_int_equal(siv_commit(&lane->tx, 1, SIV_MORE), 0);
-		assert_int_equal(siv_peek_wait(&lane->rx, 3, 0, &read), -ETIMEDOUT);
-		assert_int_equal(kernel.kicks, with);
-		siv_flush(&lane->tx);
-		lane->page[0].wake_space = 1;
-		assert_int_equal(siv_release(&lane->rx, 1, SIV_MORE), 0);
-		assert_int_equal(siv_reserve(&lane->tx, SIZE, &view), -EAGAIN);
-		assert_int_equal(kernel.kicks, 1 + with);
-	}
-}
-
-static void where_the_kernel_has_the_position_calls_move_it(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-	void *view;
-
-	lane_begin_fd(lane, SOCK_STREAM, true);
-	put(lane, 3000, 1);
-	assert_int_equal(lane->page[0].tx_pos, 3000);
-	assert_int_equal(kernel.sends, 3); /* short counts are gone on from */
-	for (int i = 0; i < 10; i++) {
-		assert_int_equal(siv_reserve(&lane->tx, 10, &view), 0);
-		assert_int_equal(siv_commit(&lane->tx, 10, SIV_MORE), 0);
-	}
-	assert_int_equal(kernel.sends, 3);
-	assert_int_equal(siv_flush(&lane->tx), 0);
-	assert_int_equal(kernel.sends, 4); /* one for all of them */
-	assert_int_equal(lane->page[0].tx_pos, 3100);
-	assert_int_equal(siv_peek(&lane->rx, &read), 3100);
-	assert_int_equal(siv_release(&lane->rx, 100, SIV_MORE), 0);
-	assert_int_equal(lane->page[1].rx_pos, 0);
-	/* no more than a part of the ring is kept from the writer */
-	assert_int_equal(siv_release(&lane->rx, 2000, SIV_MORE), 0);
-	assert_int_equal(lane->page[1].rx_pos, 2100);
-	assert_int_equal(siv_release(&lane->rx, 1000, SIV_MORE), 0);
-	assert_int_equal(siv_peek(&lane->rx, &read), -EAGAIN);
-	assert_int_equal(lane->page[1].rx_pos, 3100);
-}
-
-static void where_the_kernel_has_it_records_go_one_by_one(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-	void *view;
-
-	lane_begin_fd(lane, SOCK_SEQPACKET, true);
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(siv_reserve(&lane->tx, 11, &view), 0);
-		memset(view, i, 11);
-		assert_int_equal(siv_commit(&lane->tx, 11, SIV_MORE | (i == 2 ? SIV_EOR : 0)), 0);
-		assert_int_equal(kernel.sends, i);
-		assert_int_equal(kernel.send_flags & MSG_MORE, i ? MSG_MORE : 0);
-	}
-	assert_int_equal(siv_flush(&lane->tx), 0);
-	assert_int_equal(kernel.sends, 3);
-	assert_int_equal(kernel.send_flags & (MSG_MORE | MSG_EOR), MSG_EOR);
-	assert_int_equal(siv_flush(&lane->tx), 0);
-	assert_int_equal(kernel.sends, 3);
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(siv_peek(&lane->rx, &read), 11);
-		assert_int_equal(*(const uint8_t *)read, i);
-		assert_int_equal(siv_record_flags(&lane->rx), i == 2);
-		assert_int_equal(siv_release(&lane->rx, 11, SIV_MORE), 0);
-		assert_int_equal(lane->page[1].rx_pos, 24 * (i + 1));
-	}
-	put(lane, 0, 0);
-	assert_int_equal(siv_peek(&lane->rx, &read), 0);
-	assert_non_null(read);
-	assert_int_equal(siv_release(&lane->rx, 0, 0), 0);
-}
-
-static void write_100(struct lane *lane)
-{
-	put(lane, 100, 9);
-}
-
-static void read_100(struct lane *lane)
-{
-	lane->page[1].rx_pos += 100;
-}
-
-static void a_wait_tells_the_kernel_what_is_wanted(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-	void *view;
-
-	lane_begin_fd(lane, SOCK_STREAM, false);
-	kernel.meanwhile = write_100;
-	assert_int_equal(siv_peek_wait(&lane->rx, 100, 123, &read), -ETIMEDOUT); /* long ago */
-	assert_int_equal(kernel.waits, 0);
-	assert_int_equal(siv_peek_wait(&lane->rx, 100, FOREVER, &read), 100);
-	assert_int_equal(kernel.wait.what, SIV_WAIT_DATA);
-	assert_int_equal(kernel.wait.data, 100);
-	assert_int_equal(kernel.wait.deadline_ns, FOREVER);
-	assert_int_equal(siv_release(&lane->rx, 100, 0), 0);
-
-	kernel.meanwhile = NULL;
-	put(lane, SIZE, 1);
-	kernel.meanwhile = read_100;
-	assert_int_equal(siv_reserve_wait(&lane->tx, 60, 123, &view), -ETIMEDOUT);
-	assert_int_equal(siv_reserve_wait(&lane->tx, 60, INT64_MAX, &view), 0);
-	assert_int_equal(kernel.wait.what, SIV_WAIT_SPACE);
-	assert_int_equal(kernel.wait.space, 100 + 60);
-	assert_int_equal(kernel.wait.deadline_ns, INT64_MAX);
-	assert_int_equal(kernel.waits, 2);
-}
-
-static void a_wait_ends_as_the_kernel_says(void **state)
-{
-	static const int errors[] = { EINTR, ETIMEDOUT, ECONNRESET };
-	struct lane *lane = *state;
-	const void *read;
-	void *view;
-
-	for (int i = 0; i < 3; i++) {
-		lane_begin_fd(lane, SOCK_STREAM, false);
-		put(lane, SIZE, 1);
-		kernel.wait_errno = errors[i];
-		assert_int_equal(siv_reserve_wait(&lane->tx, 1, FOREVER, &view), -errors[i]);
-		assert_int_equal(siv_reserve(&lane->tx, 1, &view), i == 2 ? -ECONNRESET : -EAGAIN);
-		assert_int_equal(siv_peek(&lane->rx, &read), SIZE);
-		assert_int_equal(siv_release(&lane->rx, SIZE, 0), 0);
-		assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &read), -errors[i]);
-		assert_int_equal(siv_peek(&lane->rx, &read), i == 2 ? -ECONNRESET : -EAGAIN);
-	}
-	/* woken, and nothing there: this side was shut down */
-	lane_begin_fd(lane, SOCK_STREAM, false);
-	put(lane, SIZE, 1);
-	assert_int_equal(siv_reserve_wait(&lane->tx, 1, FOREVER, &view), -EPIPE);
-	assert_int_equal(siv_peek(&lane->rx, &read), SIZE);
-	assert_int_equal(siv_release(&lane->rx, SIZE, 0), 0);
-	assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &read), 0);
-	assert_null(read);
-}
-
-static void sleep_2_ms(struct lane *lane)
-{
-	usleep(2000);
-	put(lane, 1, 1);
-}
-
-static void sleep_not(struct lane *lane)
-{
-	put(lane, 1, 1);
-}
-
-static void spinning_shrinks_while_it_is_in_vain_and_grows_again(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-	__u64 before;
-
-	lane_begin_fd(lane, SOCK_STREAM, false);
-	siv_set_spin(&lane->rx.spin, 1000);
-	kernel.meanwhile = sleep_2_ms;
-	for (int i = 0; i < 20; i++) {
-		before = lane->rx.spin.now_ns;
-		assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &read), 1);
-		assert_int_equal(siv_release(&lane->rx, 1, 0), 0);
-		assert_true(lane->rx.spin.now_ns < before || !before);
-	}
-	assert_int_equal(lane->rx.spin.now_ns, 0);
-	kernel.meanwhile = sleep_not;
-	siv_peek_wait(&lane->rx, 1, FOREVER, &read);
-	assert_true(lane->rx.spin.now_ns > 0);
 }
 
 /* Two threads, each at one end of two lanes: what comes is what was sent, in odd pieces. */
@@ -924,7 +512,7 @@ static void both_ways(struct lane *there, int type)
 	pthread_t thread;
 
 	assert_non_null(back);
-	lane_map(back);
+	lane_map(back, SIZE);
 	lane_begin(there, type, UINT64_MAX - TRANSFER / 2 + 1);
 	lane_begin(back, type, 0);
 	assert_int_equal(pthread_create(&thread, NULL, end_run, &b), 0);
@@ -945,8 +533,6 @@ static void records_arrive_as_they_were_sent_both_ways_at_once(void **state)
 	both_ways(*state, SOCK_SEQPACKET);
 }
 
-#define MAP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -965,15 +551,6 @@ int main(void)
 		MAP_TEST(a_peer_that_reads_no_more_is_epipe),
 		MAP_TEST(a_peer_that_aborted_is_econnreset_after_its_bytes),
 		MAP_TEST(after_a_reset_every_call_says_so),
-		MAP_TEST(a_peer_that_has_not_come_yet_is_waited_for),
-		MAP_TEST(a_peer_is_woken_when_its_word_is_passed_and_not_before),
-		MAP_TEST(what_is_put_off_is_told_once_and_never_forgotten),
-		MAP_TEST(one_thread_flushes_both_halves_when_it_finds_nothing),
-		MAP_TEST(where_the_kernel_has_the_position_calls_move_it),
-		MAP_TEST(where_the_kernel_has_it_records_go_one_by_one),
-		MAP_TEST(a_wait_tells_the_kernel_what_is_wanted),
-		MAP_TEST(a_wait_ends_as_the_kernel_says),
-		MAP_TEST(spinning_shrinks_while_it_is_in_vain_and_grows_again),
 		MAP_TEST(bytes_arrive_as_they_were_sent_both_ways_at_once),
 		MAP_TEST(records_arrive_as_they_were_sent_both_ways_at_once),
 	};

@@ -33,6 +33,23 @@ static void readable_takes_what_can_be_true_and_nothing_else(void **state)
 			}
 }
 
+static void has_is_readable_for_who_wants_more_than_was_seen(void **state)
+{
+	(void)state;
+	for (size_t b = 0; b < BASES; b++)
+		for (int min = 1; min <= SIZE + 1; min++)
+			for (int tx = -SPAN; tx <= SPAN; tx++) {
+				uint64_t pos = bases[b];
+				__u64 bytes = 0;
+				bool readable = siv_ring_readable(pos + tx, pos + min - 1, pos, SIZE,
+								  &bytes);
+
+				assert_int_equal(siv_ring_has(pos + tx, pos, min, SIZE),
+						 min <= SIZE && readable && bytes >= (__u64)min);
+				assert_false(siv_ring_has(pos + tx, pos, min, 0));
+			}
+}
+
 static void writable_takes_what_can_be_true_and_nothing_else(void **state)
 {
 	(void)state;
@@ -159,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readable_takes_what_can_be_true_and_nothing_else),
+		cmocka_unit_test(has_is_readable_for_who_wants_more_than_was_seen),
 		cmocka_unit_test(writable_takes_what_can_be_true_and_nothing_else),
 		cmocka_unit_test(far_claims_are_refused),
 		cmocka_unit_test(a_step_passes_a_wake_word_that_it_goes_over),

@@ -60,6 +60,7 @@ enum {
  * How long waits look for themselves before they sleep, unless siv_set_spin() says otherwise. It is
  * what KVM lets a halted vCPU poll (halt_poll_ns), and adapts as that does: it shrinks while
  * waits turn out longer, down to nothing, and grows again when they would have been short enough.
+ * Who waits for more than 4 KiB has it anew for each 4 KiB by which the peer comes nearer.
  */
 #define SIV_SPIN_US 200u
 
@@ -80,18 +81,25 @@ struct siv_spin {
 #define SIV_HALF_ALIGNED _Alignas(SIV_HALF_ALIGN)
 #endif
 
-/* The transmitting half. Letters at barriers are those of the kernel's chan.h. */
+/*
+ * The transmitting half. Letters at barriers are those of the kernel's chan.h.
+ *
+ * The inline functions do all by themselves only where it is simplest: a direct stream, some bytes
+ * and room that is known. One comparison finds that out: 0 < len <= fast - pos. For any other half
+ * fast is always pos.
+ */
 struct siv_tx {
 	SIV_HALF_ALIGNED __u64 pos; /* bytes committed */
-	__u64 limit; /* how far pos may go, from the peer's position as it was last seen */
-	__u64 told;  /* direct: up to here the wake word was looked at; else the kernel's pos */
+	__u64 fast;  /* how far the inline functions may go: up to limit, and a share from told */
 	__u64 mask;  /* the ring's size - 1 */
 	__u8 *data;  /* the ring, twice in a row */
 	struct siv_chan_page *own; /* NULL: not direct. Only written: the peer may write it, too */
 	const struct siv_chan_page *theirs;
-	__u32 header; /* SIV_RECORD_HEADER, or 0 for a stream */
-	int fd;       /* -1: plain memory */
+	__u64 told;  /* direct: up to here the wake word was looked at; else the kernel's pos */
+	__u64 limit; /* how far pos may go, from the peer's position as it was last seen */
 	/* not on the fast path */
+	__u32 header;  /* SIV_RECORD_HEADER, or 0 for a stream */
+	int fd;        /* -1: plain memory */
 	int err;       /* what every call returns from now on */
 	bool attached; /* the peer's page was seen set up */
 	__u32 held_len, held_flags; /* a record that siv_commit() holds back, where not direct */
@@ -99,18 +107,20 @@ struct siv_tx {
 	struct siv_rx *with; /* the half that the same thread uses */
 };
 
-/* The receiving half. */
+/* The receiving half. As above: 0 < len <= fast - pos. */
 struct siv_rx {
 	SIV_HALF_ALIGNED __u64 pos; /* bytes released */
-	__u64 seen; /* the peer's position as it was last seen */
-	__u64 told; /* direct: up to here the wake word was looked at; else the kernel's pos */
+	__u64 fast; /* how far the inline functions may go: seen, or pos */
 	__u64 mask;
 	const __u8 *data;
 	struct siv_chan_page *own;
 	const struct siv_chan_page *theirs;
+	__u64 max;  /* bytes that they may find when they look: the ring's size, or 0 */
+	__u64 seen; /* the peer's position as it was last seen */
+	/* not on the fast path */
+	__u64 told; /* direct: up to here the wake word was looked at; else the kernel's pos */
 	__u32 header;
 	int fd;
-	/* not on the fast path of streams */
 	__u64 span;          /* of the record that was peeked; 0: none */
 	__u32 len, rec_flags; /* its header as it was read, once */
 	int err;
@@ -251,7 +261,7 @@ static inline size_t siv_reserve_max(const struct siv_tx *tx)
  */
 static inline int siv_reserve(struct siv_tx *tx, size_t len, void **view)
 {
-	if (siv_unlikely(tx->header || len > tx->limit - tx->pos))
+	if (siv_unlikely(len - 1 >= tx->fast - tx->pos))
 		return siv_reserve_slow(tx, len, view);
 	*view = tx->data + (tx->pos & tx->mask);
 	return 0;
@@ -292,8 +302,9 @@ static inline int siv_tell_tx(struct siv_tx *tx)
  *
  * A direct commit with SIV_MORE is there for a peer that looks, but wakes none that sleeps; where
  * the direction is not direct it may be not there yet at all, as one system call then serves all of
- * them. The flush is owed: by siv_flush(), a commit without SIV_MORE, or a reserve that finds no
- * room. A wait of the receiving half does it after siv_one_thread() alone: it may be another thread.
+ * them. The flush is owed: by siv_flush(), a commit without SIV_MORE or with which more than a quarter
+ * of the ring is put off, or a reserve that finds no room. A wait of the receiving half does it after
+ * siv_one_thread() alone: it may be another thread.
  *
  * Returns 0, -EPIPE or -ECONNRESET.
  */
@@ -313,10 +324,8 @@ static inline int siv_flush(struct siv_tx *tx)
  */
 static inline int siv_commit(struct siv_tx *tx, size_t len, unsigned int flags)
 {
-	if (siv_unlikely(tx->header || !tx->own))
+	if (siv_unlikely(len - 1 >= tx->fast - tx->pos))
 		return siv_commit_slow(tx, len, flags);
-	if (siv_unlikely(len > tx->limit - tx->pos))
-		return -EINVAL;
 	tx->pos += len;
 	__atomic_store_n(&tx->own->tx_pos, tx->pos, __ATOMIC_RELEASE); /* P: after the bytes */
 	return flags & SIV_MORE ? 0 : siv_tell_tx(tx);
@@ -339,16 +348,14 @@ static inline int siv_commit(struct siv_tx *tx, size_t len, unsigned int flags)
  */
 static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
 {
-	__u64 tx, bytes = rx->seen - rx->pos;
+	__u64 tx, bytes = rx->fast - rx->pos;
 
-	if (siv_unlikely(rx->header))
-		return siv_peek_slow(rx, view);
 	if (!bytes) {
 		tx = __atomic_load_n(&rx->theirs->tx_pos, __ATOMIC_ACQUIRE); /* P */
-		if (tx == rx->seen ||
-		    siv_unlikely(!siv_ring_readable(tx, rx->seen, rx->pos, rx->mask + 1, &bytes)))
+		if (!siv_ring_has(tx, rx->pos, 1, rx->max))
 			return siv_peek_slow(rx, view);
-		rx->seen = tx;
+		rx->seen = rx->fast = tx;
+		bytes = tx - rx->pos;
 	}
 	*view = rx->data + (rx->pos & rx->mask);
 	return (ssize_t)bytes;
@@ -367,10 +374,15 @@ static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
 static inline ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
 				    const void **view)
 {
-	__u64 bytes = rx->seen - rx->pos;
+	__u64 tx, bytes = rx->fast - rx->pos;
 
-	if (siv_unlikely(rx->header) || !bytes || bytes < min)
-		return siv_peek_wait_slow(rx, min, deadline_ns, view);
+	if (!bytes || bytes < min) {
+		tx = __atomic_load_n(&rx->theirs->tx_pos, __ATOMIC_ACQUIRE); /* P */
+		if (!siv_ring_has(tx, rx->pos, min + !min, rx->max))
+			return siv_peek_wait_slow(rx, min, deadline_ns, view);
+		rx->seen = rx->fast = tx;
+		bytes = tx - rx->pos;
+	}
 	*view = rx->data + (rx->pos & rx->mask);
 	return (ssize_t)bytes;
 }
@@ -421,10 +433,8 @@ static inline int siv_release(struct siv_rx *rx, size_t len, unsigned int flags)
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (siv_unlikely(!__atomic_load_n(&rx->theirs->state, __ATOMIC_RELAXED)))
 		return siv_rx_is_reset(rx);
-	if (siv_unlikely(rx->header || !rx->own))
+	if (siv_unlikely(len - 1 >= rx->fast - rx->pos))
 		return siv_release_slow(rx, len, flags);
-	if (siv_unlikely(len > rx->seen - rx->pos))
-		return -EINVAL;
 	rx->pos += len;
 	__atomic_store_n(&rx->own->rx_pos, rx->pos, __ATOMIC_RELEASE); /* P: after what was read */
 	return flags & SIV_MORE ? 0 : siv_tell_rx(rx);

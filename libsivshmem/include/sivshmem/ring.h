@@ -31,6 +31,15 @@ static inline bool siv_ring_readable(__u64 tx, __u64 seen, __u64 pos, __u64 size
 }
 
 /*
+ * The same for a reader that has seen fewer than @min bytes, and wants that many: 0 < min. True if they
+ * are there and @tx is possible. With a @size of 0 nothing is.
+ */
+static inline bool siv_ring_has(__u64 tx, __u64 pos, __u64 min, __u64 size)
+{
+	return tx - pos >= min && tx - pos <= size;
+}
+
+/*
  * The writer's view. @rx is what the reader claims to have read; @seen what it claimed before, @pos
  * what was written, @size the ring's bytes: all three private, with 0 <= pos - seen <= size. True,
  * and @bytes can be written, unless the claim is impossible: it went back, or past what was written.

@@ -51,7 +51,7 @@ static inline int siv_uring_send(struct siv_tx *tx, struct io_uring_sqe *sqe, si
 	io_uring_prep_send_zc(sqe, tx->fd, tx->data + (tx->pos & tx->mask) + tx->header, len,
 			      flags | MSG_NOSIGNAL, 0);
 	tx->pos += siv_tx_span(tx, len);
-	tx->told = tx->pos;
+	tx->fast = tx->told = tx->pos;
 	return 0;
 }
 
@@ -75,7 +75,7 @@ static inline int siv_uring_release(struct siv_rx *rx, struct io_uring_sqe *sqe,
 	io_uring_prep_recv(sqe, rx->fd, NULL, rx->header ? 0 : len, MSG_TRUNC);
 	rx->span = 0;
 	rx->pos += bytes;
-	rx->told = rx->pos;
+	rx->fast = rx->told = rx->pos;
 	return 0;
 }
 
