@@ -16,7 +16,8 @@
 
 enum {
 	NEVER = -1,
-	FLUSH_BYTES = RING_BYTES / 8,
+	FLUSH_BYTES = RING_BYTES / 8, /* of a release: the peer is told, if it sleeps */
+	PIECE_BYTES = RING_BYTES / 8, /* of a long message: one side reads while the other writes */
 };
 
 /* Memory of two processes: what each side writes alone, then its data. */
@@ -30,7 +31,6 @@ struct mapped_stream {
 	struct stream stream; /* first */
 	struct siv_tx *tx;
 	struct siv_rx *rx;
-	size_t untold; /* bytes that a peer that sleeps was not told of */
 	struct siv_map *map; /* NULL: plain memory, and then */
 	struct siv_tx own_tx; /* what tx and rx point to, */
 	struct siv_rx own_rx;
@@ -56,7 +56,7 @@ static int reserve_some(struct siv_tx *tx, size_t *len, void **view)
 
 /*
  * A peer that looks sees each message at once. One that sleeps is told by the next recv() or flush(),
- * and each FLUSH_BYTES: else it would not begin to read before the ring is full.
+ * and each quarter of a ring.
  */
 static int mapped_send(struct stream *stream, const void *buf, size_t len)
 {
@@ -64,22 +64,16 @@ static int mapped_send(struct stream *stream, const void *buf, size_t len)
 	struct siv_tx *tx = mapped->tx;
 
 	while (len) {
-		size_t n = min_size(len, RING_BYTES);
-		unsigned int flags = SIV_MORE;
+		size_t n = min_size(len, PIECE_BYTES);
 		void *view;
 		int err = siv_reserve(tx, n, &view);
 
-		if (err == -EAGAIN || err == -EMSGSIZE)
+		if (err == -EAGAIN)
 			err = reserve_some(tx, &n, &view);
 		if (err)
 			return err;
 		memcpy(view, buf, n);
-		mapped->untold += n;
-		if (mapped->untold >= FLUSH_BYTES) {
-			mapped->untold = 0;
-			flags = 0;
-		}
-		err = siv_commit(tx, n, flags);
+		err = siv_commit(tx, n, SIV_MORE);
 		if (err)
 			return err;
 		buf = (const char *)buf + n;
@@ -101,8 +95,8 @@ static int take(struct siv_rx *rx, void *buf, const void *view, size_t len)
 }
 
 /*
- * As mapped_recv(), where the first look did not find @min bytes. Inlined, the look would save
- * registers for it.
+ * As mapped_recv(), where the first look did not find @min bytes, or the stream ended. Inlined, the
+ * look would save registers for it.
  */
 static __attribute__((noinline)) ssize_t recv_slowly(struct mapped_stream *mapped, void *buf,
 						     size_t min, size_t max)
@@ -132,7 +126,7 @@ static ssize_t mapped_recv(struct stream *stream, void *buf, size_t min, size_t 
 {
 	struct mapped_stream *mapped = (struct mapped_stream *)stream;
 	const void *view;
-	ssize_t n = siv_peek(mapped->rx, &view);
+	ssize_t n = siv_peek_wait(mapped->rx, 1, NEVER, &view);
 
 	if (n < (ssize_t)min)
 		return recv_slowly(mapped, buf, min, max);
