@@ -35,3 +35,5 @@ MAP_WRAPS := $(foreach f,ioctl send recv clock_gettime,-Wl$(comma)--wrap=$(f))
 MAP_LANE := tests/unit/map_lane.c libsivshmem/src/map.c
 $(eval $(call unit,test_map,tests/unit/test_map.c $(MAP_LANE),-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))
 $(eval $(call unit,test_map_wait,tests/unit/test_map_wait.c $(MAP_LANE),-D_GNU_SOURCE,-pthread $(MAP_WRAPS)))
+MAP_OPEN_WRAPS := $(foreach f,getsockopt setsockopt mmap munmap shutdown close,-Wl$(comma)--wrap=$(f))
+$(eval $(call unit,test_map_open,tests/unit/test_map_open.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,$(MAP_OPEN_WRAPS)))
