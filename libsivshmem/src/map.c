@@ -81,8 +81,8 @@ struct wait {
 };
 
 /*
- * True: there is something to look at. What is there, the caller checks. @pos: gets the position, of
- * which nothing is known.
+ * True: there is something to look at. What is there, the caller checks. @pos: gets the position,
+ * of which nothing is known.
  */
 static bool look_often(const struct wait *w, __u64 *pos)
 {
@@ -114,8 +114,8 @@ static void adapt(struct siv_spin *spin, __u64 waited)
 
 /*
  * Has the peer come on far enough since @w->last for spinning to go on? Its position is not to be
- * trusted, but it gains no more by lying here than by working slowly: a claim counts once, and after
- * (want - last) / SPIN_WORTH of them the wait ends.
+ * trusted, but it gains no more by lying here than by working slowly: a claim counts once, and
+ * after (want - last) / SPIN_WORTH of them the wait ends.
  */
 static bool comes_on(struct wait *w, __u64 pos)
 {
@@ -372,7 +372,7 @@ static int tx_hold(struct siv_tx *tx, __u32 len, unsigned int flags)
 	return 0;
 }
 
-/* What the inline function leaves: records, where the kernel has the position, and all that is rare. */
+/* What the inline function leaves: records, positions that the kernel has, and all that is rare. */
 SIV_PUBLIC int siv_commit_slow(struct siv_tx *tx, size_t len, unsigned int flags)
 {
 	int err = 0;

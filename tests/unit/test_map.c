@@ -87,7 +87,7 @@ static const int64_t claims[] = { -1, -8, -SIZE, -SIZE - 1, INT64_MIN, INT64_MAX
 				  1ll << 32 };
 #define CLAIMS (sizeof(claims) / sizeof(claims[0]))
 
-/* The ways to look, each of which checks for itself: two of them look when nothing is known alone. */
+/* The ways to look, each of which checks. All but the first do only when nothing is known. */
 static ssize_t look_for_all(struct siv_rx *rx, const void **view)
 {
 	return siv_peek_wait(rx, SIZE, 0, view);
@@ -110,7 +110,8 @@ static const struct {
 	      { siv_peek, false } };
 #define LOOKS (sizeof(looks) / sizeof(looks[0]))
 
-static void impossible_for_reader(struct lane *lane, uint64_t base, int seen, int64_t claim, int way)
+static void impossible_for_reader(struct lane *lane, uint64_t base, int seen, int64_t claim,
+				  size_t way)
 {
 	const void *view;
 

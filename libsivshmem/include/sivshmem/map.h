@@ -302,9 +302,9 @@ static inline int siv_tell_tx(struct siv_tx *tx)
  *
  * A direct commit with SIV_MORE is there for a peer that looks, but wakes none that sleeps; where
  * the direction is not direct it may be not there yet at all, as one system call then serves all of
- * them. The flush is owed: by siv_flush(), a commit without SIV_MORE or with which more than a quarter
- * of the ring is put off, or a reserve that finds no room. A wait of the receiving half does it after
- * siv_one_thread() alone: it may be another thread.
+ * them. The flush is owed: by siv_flush(), a commit without SIV_MORE or with which more than a
+ * quarter of the ring is put off, or a reserve that finds no room. A wait of the receiving half does
+ * it after siv_one_thread() alone: it may be another thread.
  *
  * Returns 0, -EPIPE or -ECONNRESET.
  */

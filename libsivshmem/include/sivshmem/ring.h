@@ -31,8 +31,8 @@ static inline bool siv_ring_readable(__u64 tx, __u64 seen, __u64 pos, __u64 size
 }
 
 /*
- * The same for a reader that has seen fewer than @min bytes, and wants that many: 0 < min. True if they
- * are there and @tx is possible. With a @size of 0 nothing is.
+ * The same for a reader that has seen fewer than @min bytes, and wants that many: 0 < min. True if
+ * they are there and @tx is possible. With a @size of 0 nothing is.
  */
 static inline bool siv_ring_has(__u64 tx, __u64 pos, __u64 min, __u64 size)
 {
