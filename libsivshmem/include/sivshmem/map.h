@@ -348,16 +348,17 @@ static inline int siv_commit(struct siv_tx *tx, size_t len, unsigned int flags)
  */
 static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
 {
-	__u64 tx, bytes = rx->fast - rx->pos;
+	const __u64 pos = rx->pos;
+	__u64 tx, bytes = rx->fast - pos;
 
 	if (!bytes) {
 		tx = __atomic_load_n(&rx->theirs->tx_pos, __ATOMIC_ACQUIRE); /* P */
-		if (!siv_ring_has(tx, rx->pos, 1, rx->max))
+		if (!siv_ring_has(tx, pos, 1, rx->max))
 			return siv_peek_slow(rx, view);
 		rx->seen = rx->fast = tx;
-		bytes = tx - rx->pos;
+		bytes = tx - pos;
 	}
-	*view = rx->data + (rx->pos & rx->mask);
+	*view = rx->data + (pos & rx->mask);
 	return (ssize_t)bytes;
 }
 
@@ -374,16 +375,17 @@ static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
 static inline ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadline_ns,
 				    const void **view)
 {
-	__u64 tx, bytes = rx->fast - rx->pos;
+	const __u64 pos = rx->pos;
+	__u64 tx, bytes = rx->fast - pos;
 
 	if (!bytes || bytes < min) {
 		tx = __atomic_load_n(&rx->theirs->tx_pos, __ATOMIC_ACQUIRE); /* P */
-		if (!siv_ring_has(tx, rx->pos, min + !min, rx->max))
+		if (!siv_ring_has(tx, pos, min + !min, rx->max))
 			return siv_peek_wait_slow(rx, min, deadline_ns, view);
 		rx->seen = rx->fast = tx;
-		bytes = tx - rx->pos;
+		bytes = tx - pos;
 	}
-	*view = rx->data + (rx->pos & rx->mask);
+	*view = rx->data + (pos & rx->mask);
 	return (ssize_t)bytes;
 }
 
