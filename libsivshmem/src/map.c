@@ -557,22 +557,22 @@ static __attribute__((noinline)) ssize_t rx_wait(struct siv_rx *rx, size_t min, 
 }
 
 /*
- * The fast path of who waits: nothing but looks at the position, for a microsecond or two, before
- * flushing or asking for the state.
+ * The fast path of who waits for a stream: nothing but looks at the position, for a microsecond or
+ * two, before flushing or asking for the state.
  */
 SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadline_ns,
 				      const void **view)
 {
 	const __u64 *word = &rx->theirs->tx_pos;
-	const __u64 pos = rx->pos, size = rx->max;
+	const __u64 pos = rx->pos, size = rx->mask + 1;
 	__u64 tx;
 
 	min += !min;
-	if (siv_likely(min <= size && rx->spin.now_ns && deadline_ns))
+	if (siv_likely(!rx->header && !rx->err && rx->spin.now_ns && deadline_ns))
 		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
 			tx = load(word);
 			if (siv_ring_has(tx, pos, min, size)) {
-				rx->seen = rx->fast = tx;
+				rx_set_seen(rx, tx);
 				*view = rx->data + (pos & rx->mask);
 				return tx - pos;
 			}
