@@ -12,6 +12,26 @@
 
 #define TLS_PEER_CHAIN_MAX (8 * 1024) /* bytes of a peer's certificates */
 
+/*
+ * Both ends are agents, so there is nobody to be lenient with, and no line of openssl.cnf decides.
+ * Signatures: P-256 or Ed25519, as the CA takes them. Suites: all that TLS 1.3 has with a whole tag.
+ */
+#define TLS_SIGNATURES "ECDSA+SHA256:ed25519"
+#define TLS_SUITES     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+#define TLS_LEVEL      2 /* OpenSSL's: 112 bits at least, no SHA-1, all along the chain */
+
+/*
+ * Key exchange: the hybrid where this OpenSSL has it (from 3.5; a star sends both shares at once, so
+ * that a peer without it costs no round trip), or as providers bring it. A list with a name that
+ * OpenSSL does not know is refused as a whole, and the next one is tried.
+ */
+static const char *const tls_groups[] = { "*X25519MLKEM768:*X25519", "X25519MLKEM768:X25519",
+					  "X25519" };
+
+#ifndef SSL_OP_NO_RX_CERTIFICATE_COMPRESSION /* from 3.2: a peer nobody knows could send a bomb */
+#define SSL_OP_NO_RX_CERTIFICATE_COMPRESSION 0
+#endif
+
 /* OpenSSL resumes no session of another application than this one. */
 static const unsigned char session_context[] = "sivshmem";
 
@@ -46,15 +66,27 @@ static SSL_SESSION *presented(SSL *ssl, const unsigned char *id, int len, int *c
 	return tls->ticket ? tls->ticket->session : NULL;
 }
 
+static bool set_groups(SSL_CTX *ctx)
+{
+	for (size_t i = 0; i < sizeof(tls_groups) / sizeof(tls_groups[0]); i++) {
+		if (SSL_CTX_set1_groups_list(ctx, tls_groups[i]))
+			return true;
+		ERR_clear_error();
+	}
+	return false;
+}
+
 SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
 
 	if (!ctx)
 		return NULL;
+	SSL_CTX_set_security_level(ctx, TLS_LEVEL);
 	if (!SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) ||
-	    !SSL_CTX_set1_groups_list(ctx, TLS_GROUPS) ||
+	    !SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) || !set_groups(ctx) ||
+	    !SSL_CTX_set1_sigalgs_list(ctx, TLS_SIGNATURES) ||
+	    !SSL_CTX_set_ciphersuites(ctx, TLS_SUITES) ||
 	    !SSL_CTX_use_certificate(ctx, sk_X509_value(chain, 0)) ||
 	    !SSL_CTX_use_PrivateKey(ctx, key) || !SSL_CTX_check_private_key(ctx))
 		goto err;
@@ -69,14 +101,18 @@ SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain
 	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS);
 	/* NO_TICKET: a ticket is a random number, all that belongs to it stays in our memory. */
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-					 SSL_OP_NO_COMPRESSION);
+					 SSL_OP_NO_COMPRESSION |
+					 SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
+	/* There is no middlebox, and its records would be the only ones that nothing authenticates. */
+	SSL_CTX_clear_options(ctx, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, new_session);
 	SSL_CTX_sess_set_get_cb(ctx, presented);
 	SSL_CTX_set_timeout(ctx, TICKETS_LIFE_S);
 	if (!SSL_CTX_set_session_id_context(ctx, session_context, sizeof(session_context) - 1) ||
 	    !SSL_CTX_set_num_tickets(ctx, TICKETS_PER_HANDSHAKE) ||
-	    !SSL_CTX_set_max_early_data(ctx, 0) || !tickets_init(ctx))
+	    !SSL_CTX_set_max_early_data(ctx, 0) || !SSL_CTX_set_recv_max_early_data(ctx, 0) ||
+	    !tickets_init(ctx))
 		goto err;
 	return ctx;
 err:

@@ -17,8 +17,6 @@
 #include "proto/proto.h"
 #include "tickets.h"
 
-#define TLS_GROUPS "X25519:P-256"
-
 /*
  * What handshakes of one service have in common: its key, chain, whom it trusts, and its tickets.
  * Built once for each certificate, since that takes long. @chain: leaf first. NULL: OpenSSL failed,
