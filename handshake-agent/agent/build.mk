@@ -17,7 +17,7 @@ $(eval $(call unit,test_agent_config,tests/unit/test_agent_config.c \
 $(eval $(call unit,test_select,tests/unit/test_select.c \
 	$(addprefix $(AGENT_DIR)/,select.c config.c) $(CONFIG_SOURCES) \
 	handshake-agent/common/log.c $(PROTO_SRC),$(AGENT_CFLAGS),$(CONFIG_LIBS)))
-$(foreach t,test_tls test_resume,\
+$(foreach t,test_tls test_resume test_attacks_tls,\
 	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/cert_maker.c \
 	$(addprefix $(AGENT_DIR)/,tickets.c tls.c x509.c) \
 	$(PROTO_SRC),$(AGENT_CFLAGS),-lssl -lcrypto)))
