@@ -7,7 +7,7 @@ BROKER_LIBS := -lcrypto -ljansson
 
 BROKER_TEST_SOURCES := tests/unit/broker_fixture.c $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC)
 
-$(foreach t,test_broker test_broker_agent test_broker_restart,\
+$(foreach t,test_broker test_broker_agent test_broker_restart test_attacks_broker,\
 	$(eval $(call unit,$(t),tests/unit/$(t).c $(BROKER_TEST_SOURCES),\
 	$(COMMON_CFLAGS),$(BROKER_LIBS))))
 $(eval $(call unit,test_policy,tests/unit/test_policy.c handshake-agent/broker/policy.c \

@@ -183,6 +183,32 @@ static void open_refused(struct vm *vm, const struct sivp_msg *msg,
 	vm_reject(vm, msg->session, verdict->reason);
 }
 
+static unsigned int links_of(const struct vm *vm)
+{
+	const struct policy *policy = vm->broker->config.policy;
+	unsigned int n = 1; /* the local one */
+
+	for (unsigned int i = 0; i < policy->n_links; i++)
+		n += policy->links[i].vm[0] == vm->index || policy->links[i].vm[1] == vm->index;
+	return n;
+}
+
+/*
+ * No place for @more sides of a session on @link? Half of a VM's places are for who comes first, the
+ * other half in equal shares for its links: whoever lets connects hang, on however many links,
+ * leaves each other link its share. (Not of a limit too small to be shared.)
+ */
+static bool vm_full(const struct vm *vm, const struct link *link, unsigned int more)
+{
+	unsigned int cap = vm->broker->config.limits.sessions_per_vm;
+	unsigned int share = cap / 2 / links_of(vm);
+
+	if (vm->n_sides + more > cap)
+		return true;
+	return share && vm->n_sides + more > cap / 2 &&
+	       (link->n_half_open + 1) * more > share;
+}
+
 /* What policy has allowed and cannot be now. NULL: it can. */
 static const char *open_impossible(struct vm *client, struct vm *server, struct link *link,
 				   const struct sivp_msg *msg, enum sivp_reason *reason)
@@ -199,9 +225,9 @@ static const char *open_impossible(struct vm *client, struct vm *server, struct 
 	if (!link_grantable(link))
 		return "the link is not up on both ends";
 	*reason = SIVP_R_LIMIT;
-	if (client->n_sides >= limits->sessions_per_vm)
+	if (vm_full(client, link, 1 + (client == server)))
 		return "too many connects on their way from or to the client's VM";
-	if (server->n_sides + (client == server) >= limits->sessions_per_vm)
+	if (vm_full(server, link, 1 + (client == server)))
 		return "too many connects on their way from or to the target's VM";
 	if (link->n_half_open >= limits->sessions_per_pair)
 		return "too many connects on their way between the two VMs";

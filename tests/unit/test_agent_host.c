@@ -394,6 +394,47 @@ static void test_limits_of_one_handshake(void **state)
 	assert_int_equal(sivp_u32(&m, SIVP_A_REASON), SIVP_R_LIMIT);
 }
 
+/* What a host lets in is taken in, and takes no place from this VM's own connects. */
+static void test_half_open_accepts_leave_room(void **state)
+{
+	static uint8_t hello[5] = { 22, 3, 1, 2, 0 }; /* of a record that never comes */
+	static struct sivp_builder b;
+	struct fake_process *p;
+	struct sivp_msg m;
+
+	(void)state;
+	welcome();
+	enrol();
+	fake_listen(&w.kernel, "dashboard");
+	for (unsigned int i = 1; i <= 1000; i++) {
+		w.len = w.at = 0;
+		put_binding(&b, SIVP_INCOMING, SIVP_SESSION_INCOMING | i, "moon", "dashboard", "evil");
+		say_message(&b);
+		pump();
+		assert_true(next(SIVP_ACCEPTING, &m));
+		sivp_begin(&b, SIVP_HOST, SIVP_TLS, SIVP_SESSION_INCOMING | i);
+		sivp_put_blob(&b, SIVP_A_TLS, hello, sizeof(hello));
+		say_message(&b);
+		pump();
+	}
+	assert_int_equal(w.agent.nr_incoming, 1000);
+	put_binding(&b, SIVP_INCOMING, SIVP_SESSION_INCOMING | 4711, "adas", "dashboard", "cache");
+	say_message(&b);
+	pump();
+	assert_true(next(SIVP_ACCEPTING, &m));
+	assert_true(m.session == (SIVP_SESSION_INCOMING | 4711));
+	p = fake_connect(&w.kernel, 1001, "adas", "cache", "");
+	pump();
+	assert_true(p->waiting);
+	assert_true(next(SIVP_OPEN, &m));
+	/* Each has its time-out, and then nothing is left of it. */
+	w.len = w.at = 0;
+	loop_advance(w.loop, 1000 * LOOP_NS_PER_MS);
+	pump();
+	assert_int_equal(w.agent.nr_incoming, 0);
+	assert_int_equal(w.agent.nr_sessions, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -408,6 +449,7 @@ int main(void)
 		TEST(test_a_host_that_never_answers_an_open),
 		TEST(test_an_answer_about_another_target_is_refused),
 		TEST(test_limits_of_one_handshake),
+		TEST(test_half_open_accepts_leave_room),
 	};
 
 	log_init("test_agent_host", LOG_LEVEL_ERROR);
