@@ -31,3 +31,6 @@ $(eval $(call unit,test_agent_host,tests/unit/test_agent_host.c $(AGENT_TEST_SOU
 	$(AGENT_CFLAGS),$(AGENT_LIBS)))
 $(eval $(call fuzzer,fuzz_agent_host,tests/fuzz/fuzz_agent_host.c $(AGENT_TEST_SOURCES),\
 	$(AGENT_CFLAGS) -Itests/unit,$(AGENT_LIBS)))
+$(eval $(call fuzzer,fuzz_cert,tests/fuzz/fuzz_cert.c tests/unit/cert_maker.c \
+	$(addprefix $(AGENT_DIR)/,tickets.c tls.c x509.c) $(PROTO_SRC),\
+	$(AGENT_CFLAGS) -Itests/unit,-lssl -lcrypto))

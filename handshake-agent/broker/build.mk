@@ -20,3 +20,5 @@ $(eval $(call unit,test_audit,tests/unit/test_audit.c handshake-agent/broker/aud
 	handshake-agent/common/log.c $(PROTO_SRC),$(COMMON_CFLAGS),-ljansson))
 $(eval $(call fuzzer,fuzz_broker,tests/fuzz/fuzz_broker.c $(BROKER_SOURCES) $(COMMON_SOURCES) \
 	$(PROTO_SRC),$(COMMON_CFLAGS),$(BROKER_LIBS)))
+$(eval $(call fuzzer,fuzz_csr,tests/fuzz/fuzz_csr.c \
+	$(addprefix handshake-agent/broker/,ca.c ca_file.c),$(COMMON_CFLAGS),-lcrypto))

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <openssl/bn.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -99,7 +100,7 @@ static const EVP_MD *digest_for(const EVP_PKEY *key)
 	return EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256();
 }
 
-/* P-256 as a named curve, or Ed25519. */
+/* P-256 or Ed25519. */
 static bool leaf_key_ok(const EVP_PKEY *key)
 {
 	char group[32];
@@ -110,6 +111,20 @@ static bool leaf_key_ok(const EVP_PKEY *key)
 	return EVP_PKEY_is_a(key, "EC") &&
 	       EVP_PKEY_get_group_name(key, group, sizeof(group), &len) == 1 &&
 	       strcmp(group, SN_X9_62_prime256v1) == 0;
+}
+
+/*
+ * The same key as everybody writes it. OpenSSL takes P-256 with its parameters spelt out, and points
+ * in other forms, for P-256, and would write them as it read them: a request's bytes would get into
+ * the certificate. False: it cannot be.
+ */
+static bool make_plain(EVP_PKEY *key)
+{
+	return EVP_PKEY_is_a(key, "ED25519") ||
+	       (EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_ENCODING,
+					       OSSL_PKEY_EC_ENCODING_GROUP) &&
+		EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+					       OSSL_PKEY_EC_POINT_CONVERSION_FORMAT_UNCOMPRESSED));
 }
 
 /* The authority */
@@ -295,6 +310,10 @@ static EVP_PKEY *request_key(const uint8_t *der, size_t len, char error[CA_ERROR
 	}
 	if (X509_REQ_verify(request, key) != 1) {
 		snprintf(error, CA_ERROR_LEN, "request: its signature is not by its key");
+		goto err_key;
+	}
+	if (!make_plain(key)) {
+		snprintf(error, CA_ERROR_LEN, "request: its key cannot be written plainly");
 		goto err_key;
 	}
 	goto out;

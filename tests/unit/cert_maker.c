@@ -33,6 +33,11 @@ static void add_raw_uri(X509 *cert, const char *uri, int len)
 	GENERAL_NAMES_free(names);
 }
 
+bool sign_cert(X509 *cert, EVP_PKEY *key)
+{
+	return X509_sign(cert, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256());
+}
+
 X509 *make_cert(const struct cert_spec *spec, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key)
 {
 	static int serial;
@@ -60,7 +65,7 @@ X509 *make_cert(const struct cert_spec *spec, EVP_PKEY *key, X509 *ca, EVP_PKEY 
 		add_raw_uri(cert, spec->raw_uri, spec->raw_uri_len);
 	else
 		add(cert, ca ? ca : cert, NID_subject_alt_name, spec->san);
-	assert(X509_sign(cert, ca ? ca_key : key, EVP_sha256()));
+	assert(sign_cert(cert, ca ? ca_key : key));
 	return cert;
 }
 

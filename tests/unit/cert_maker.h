@@ -21,6 +21,9 @@ struct cert_spec {
 /* A certificate for @key by the authority (@ca, @ca_key); @ca NULL: self-signed. */
 X509 *make_cert(const struct cert_spec *spec, EVP_PKEY *key, X509 *ca, EVP_PKEY *ca_key);
 
+/* Signs it anew, whatever it says, as kinds of keys want it. False: OpenSSL cannot. */
+bool sign_cert(X509 *cert, EVP_PKEY *key);
+
 /* A good service certificate for @id, and a good CA. */
 struct cert_spec leaf_spec(const char *san, int64_t now);
 struct cert_spec ca_spec(int64_t now);

@@ -631,8 +631,9 @@ static void test_a_chain_has_limits(void **state)
 {
 	static char long_uri[4000];
 	struct cert_spec as_ca = ca_spec(NOW);
-	EVP_PKEY *step_key[8];
-	X509 *step[8];
+	static const size_t lengths[] = { X509_CHAIN_MAX, X509_CHAIN_MAX + 2 };
+	EVP_PKEY *step_key[X509_CHAIN_MAX + 2];
+	X509 *step[X509_CHAIN_MAX + 2];
 
 	(void)state;
 	memset(long_uri, 'a', sizeof(long_uri));
@@ -640,17 +641,37 @@ static void test_a_chain_has_limits(void **state)
 		step_key[i] = x509_key_new();
 		step[i] = make_cert(&as_ca, step_key[i], i ? step[i - 1] : ca,
 				    i ? step_key[i - 1] : ca_key);
+		/* each has a name of its own, or the chain could not be found */
+		X509_NAME_add_entry_by_txt(X509_get_subject_name(step[i]), "OU", MBSTRING_ASC,
+					   (const uint8_t *)"abcdefghijkl" + i, 1, -1,
+					   0);
+		assert_true(sign_cert(step[i], i ? step_key[i - 1] : ca_key));
 	}
 	for (int side = 0; side < 2; side++) {
 		struct cert_spec spec = leaf_spec(id(side), NOW), fat = ca_spec(NOW);
-		X509 *more[8], *leaf;
+		X509 *more[ARRAY_LEN(step)], *leaf;
 
-		/* More certificates than there may be, though each is good: leaf first. */
-		leaf = make_cert(&spec, keys[side], step[7], step_key[7]);
-		for (int i = 0; i < 8; i++)
-			more[i] = step[7 - i];
-		refused("a long chain", side, context_of(leaf, keys[side], more, 8));
-		assert_int_equal(wire.tls[!side].reason, SIVP_R_CERTIFICATE);
+		/* As many as there may be, and then more of them, each as good: leaf first. */
+		for (size_t l = 0; l < ARRAY_LEN(lengths); l++) {
+			size_t n = lengths[l];
+			SSL_CTX *peer;
+
+			leaf = make_cert(&spec, keys[side], step[n - 1], step_key[n - 1]);
+			for (size_t i = 0; i < n; i++)
+				more[i] = step[n - 1 - i];
+			peer = context_of(leaf, keys[side], more, n);
+			if (n > X509_CHAIN_MAX) {
+				refused("a long chain", side, peer);
+				assert_int_equal(wire.tls[!side].reason, SIVP_R_CERTIFICATE);
+				continue;
+			}
+			start(side == CLIENT ? peer : contexts[CLIENT],
+			      side == SERVER ? peer : contexts[SERVER]);
+			run();
+			assert_true(both_done());
+			end();
+			SSL_CTX_free(peer);
+		}
 		/* Few certificates that are too large; the leaf itself is good. */
 		fat.raw_uri = long_uri;
 		fat.raw_uri_len = sizeof(long_uri);

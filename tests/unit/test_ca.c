@@ -192,6 +192,54 @@ static void test_leaf_says_what_policy_says(void **state)
 	ca_close(ca);
 }
 
+/* However a request writes its key, and whatever its name and wishes hold. */
+static void test_nothing_else_of_a_request_gets_in(void **state)
+{
+	static const struct {
+		const char *parameter, *value;
+	} spellings[] = { { "encoding", "explicit" }, { "point-format", "compressed" },
+			  { "point-format", "hybrid" } };
+	static const uint8_t nul[] = "URI:spiffe://car.example/vm/adas/service/cache\0.evil";
+	struct ca *ca = open_own(*state);
+	X509 *authority = parse_trusted(ca), *cert;
+	EVP_PKEY *plain = EVP_EC_gen("P-256");
+	uint8_t csr[SIVP_CSR_MAX], *p = csr;
+	int64_t not_after;
+	size_t len;
+
+	for (unsigned int i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+		EVP_PKEY *key = EVP_EC_gen("P-256");
+
+		assert_true(EVP_PKEY_set_utf8_string_param(key, spellings[i].parameter,
+							   spellings[i].value));
+		len = make_csr(key, true, csr);
+		assert_int_equal(issue(ca, csr, len, NOW, &cert, &not_after), SIVP_R_NONE);
+		check_leaf(cert, authority, key);
+		/* a named curve and an uncompressed point: nothing else has this length */
+		assert_int_equal(i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), NULL), 91);
+		X509_free(cert);
+		EVP_PKEY_free(key);
+	}
+	/* NULs in its name, an attribute that is no list of extensions, and two of those */
+	X509_REQ *request = X509_REQ_new();
+
+	X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_ASC, nul,
+				   sizeof(nul) - 1, -1, 0);
+	for (int i = 0; i < 2; i++)
+		X509_REQ_add1_attr_by_NID(request, i ? NID_ext_req : NID_ms_ext_req,
+					  V_ASN1_OCTET_STRING, nul, sizeof(nul) - 1);
+	assert_true(X509_REQ_set_pubkey(request, plain));
+	assert_true(X509_REQ_sign(request, plain, EVP_sha256()) > 0);
+	len = (size_t)i2d_X509_REQ(request, &p);
+	assert_int_equal(issue(ca, csr, len, NOW, &cert, &not_after), SIVP_R_NONE);
+	check_leaf(cert, authority, plain);
+	X509_free(cert);
+	X509_REQ_free(request);
+	EVP_PKEY_free(plain);
+	X509_free(authority);
+	ca_close(ca);
+}
+
 static void test_serials_differ(void **state)
 {
 	struct ca *ca = open_own(*state);
@@ -438,6 +486,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_leaf_says_what_policy_says),
+		TEST(test_nothing_else_of_a_request_gets_in),
 		TEST(test_serials_differ),
 		TEST(test_bad_requests),
 		TEST(test_leaf_ends_with_its_authority),
