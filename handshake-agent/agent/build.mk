@@ -34,3 +34,6 @@ $(eval $(call fuzzer,fuzz_agent_host,tests/fuzz/fuzz_agent_host.c $(AGENT_TEST_S
 $(eval $(call fuzzer,fuzz_cert,tests/fuzz/fuzz_cert.c tests/unit/cert_maker.c \
 	$(addprefix $(AGENT_DIR)/,tickets.c tls.c x509.c) $(PROTO_SRC),\
 	$(AGENT_CFLAGS) -Itests/unit,-lssl -lcrypto))
+$(eval $(call fuzzer,fuzz_agent_config,tests/fuzz/fuzz_agent_config.c \
+	$(addprefix $(AGENT_DIR)/,config.c select.c) $(CONFIG_SOURCES) $(PROTO_SRC),\
+	$(AGENT_CFLAGS),$(CONFIG_LIBS)))

@@ -14,3 +14,5 @@ $(eval $(call unit,test_loop,tests/unit/test_loop.c $(COMMON_SOURCES),\
 $(eval $(call unit,test_hostd,tests/unit/test_hostd.c $(BROKER_TEST_SOURCES),\
 	$(COMMON_CFLAGS),$(BROKER_LIBS)))
 build/unit/test_hostd: | build/bin/sivshmem-hostd build/bin/sivshmem-switch
+$(eval $(call fuzzer,fuzz_host_config,tests/fuzz/fuzz_host_config.c $(HOST_CONFIG_SOURCES) \
+	handshake-agent/broker/policy.c $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))

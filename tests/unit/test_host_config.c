@@ -173,6 +173,8 @@ static void test_errors_name_line_and_cure(void **state)
 		{ HEAD "link-timeout = \"10\"\n", "5: link-timeout: \"10\" is no duration" },
 		{ HEAD "handshake-timeout = \"99999999999999999999s\"\n",
 		  "5: handshake-timeout: " },
+		/* what is quoted stays on its line */
+		{ HEAD "vm \"a\\nb\\e[2J\" { services = {} }\n", "5: vm \"a?b?[2J\": bad name" },
 		{ HEAD "sessions-per-vm = 0\n", "5: sessions-per-vm: 0 is not from 1" },
 		{ HEAD "sessions-per-vm = \"x\"\n", "5: " },
 		{ HEAD "ca { key = \"/k\" }\n", "5: ca: certificate is missing" },
