@@ -133,8 +133,7 @@ const char *x509_leaf_wrong(X509 *cert, bool server, const char *id)
 		return "an extension is malformed";
 	if (ca || (flags & EXFLAG_CA))
 		return "it is a CA's";
-	if (!(flags & EXFLAG_KUSAGE) || !(X509_get_key_usage(cert) & KU_DIGITAL_SIGNATURE) ||
-	    (X509_get_key_usage(cert) & (KU_KEY_CERT_SIGN | KU_CRL_SIGN)))
+	if (!(flags & EXFLAG_KUSAGE) || X509_get_key_usage(cert) != KU_DIGITAL_SIGNATURE)
 		return "its key usage is not digitalSignature alone";
 	if (!(flags & EXFLAG_XKUSAGE) || !(X509_get_extended_key_usage(cert) & role))
 		return server ? "its extended key usage lacks serverAuth" :

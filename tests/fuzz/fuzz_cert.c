@@ -198,9 +198,10 @@ static void check_extensions(X509 *leaf, bool peer_is_server)
 	bool found = false;
 
 	check(!bc || !bc->ca);
-	/* bits: 0 digitalSignature, 5 keyCertSign, 6 cRLSign */
-	check(usage && ASN1_BIT_STRING_get_bit(usage, 0) && !ASN1_BIT_STRING_get_bit(usage, 5) &&
-	      !ASN1_BIT_STRING_get_bit(usage, 6));
+	/* bit 0 is digitalSignature, 8 (decipherOnly) the last that means anything */
+	check(usage);
+	for (int bit = 0; bit <= 8; bit++)
+		check(ASN1_BIT_STRING_get_bit(usage, bit) == !bit);
 	for (int i = 0; i < sk_ASN1_OBJECT_num(eku); i++)
 		found |= OBJ_obj2nid(sk_ASN1_OBJECT_value(eku, i)) == want;
 	check(found);

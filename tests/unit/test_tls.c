@@ -223,6 +223,8 @@ static void test_whom_both_ends_refuse(void **state)
 		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
 		spec = ok, spec.ku = "digitalSignature,keyCertSign";
 		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
+		spec = ok, spec.ku = "digitalSignature,keyAgreement";
+		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
 		spec = ok, spec.eku = NULL;
 		refuses(&spec, server, ca_key, SIVP_R_CERTIFICATE);
 		spec = ok, spec.eku = server ? "clientAuth" : "serverAuth";
