@@ -30,7 +30,7 @@
 #include "tls.h"
 
 #define AGENT_SESSIONS_MAX 2048u /* connects and accepts under way */
-#define AGENT_INCOMING_MAX 1024u /* of which accepts: all that a broker lets in, it shares them out */
+#define AGENT_INCOMING_MAX 1024u /* of which accepts: whatever a broker lets in */
 #define AGENT_LINKS_MAX    (SIVP_LINKS_MAX + 1) /* the local link is two for the kernel */
 #define AGENT_CLOSED_MAX   65536u /* closed channels to be told when the host is back */
 #define AGENT_LISTENERS_MAX 4096u /* listeners known to the agent, for the host's status */

@@ -14,16 +14,16 @@
 
 /*
  * Both ends are agents, so there is nobody to be lenient with, and no line of openssl.cnf decides.
- * Signatures: P-256 or Ed25519, as the CA takes them. Suites: all that TLS 1.3 has with a whole tag.
+ * Signatures: P-256 or Ed25519, as the CA takes them. Suites: all of TLS 1.3 but CCM's.
  */
 #define TLS_SIGNATURES "ECDSA+SHA256:ed25519"
 #define TLS_SUITES     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
 #define TLS_LEVEL      2 /* OpenSSL's: 112 bits at least, no SHA-1, all along the chain */
 
 /*
- * Key exchange: the hybrid where this OpenSSL has it (from 3.5; a star sends both shares at once, so
- * that a peer without it costs no round trip), or as providers bring it. A list with a name that
- * OpenSSL does not know is refused as a whole, and the next one is tried.
+ * Key exchange: the hybrid where this OpenSSL has it (from 3.5; a star sends both shares at once,
+ * so that a peer without it costs no round trip), or as providers bring it. A list with a name
+ * that OpenSSL does not know is refused as a whole, and the next one is tried.
  */
 static const char *const tls_groups[] = { "*X25519MLKEM768:*X25519", "X25519MLKEM768:X25519",
 					  "X25519" };
@@ -103,7 +103,7 @@ SSL_CTX *tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain
 	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
 					 SSL_OP_NO_COMPRESSION |
 					 SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
-	/* There is no middlebox, and its records would be the only ones that nothing authenticates. */
+	/* There is no middlebox; its records would be the only ones that nothing authenticates. */
 	SSL_CTX_clear_options(ctx, SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, new_session);

@@ -114,9 +114,9 @@ static bool leaf_key_ok(const EVP_PKEY *key)
 }
 
 /*
- * The same key as everybody writes it. OpenSSL takes P-256 with its parameters spelt out, and points
- * in other forms, for P-256, and would write them as it read them: a request's bytes would get into
- * the certificate. False: it cannot be.
+ * The same key as everybody writes it. OpenSSL takes P-256 with its parameters spelt out, and
+ * points in other forms, for P-256, and would write them as it read them: a request's bytes would
+ * get into the certificate. False: it cannot be.
  */
 static bool make_plain(EVP_PKEY *key)
 {

@@ -194,8 +194,8 @@ static unsigned int links_of(const struct vm *vm)
 }
 
 /*
- * No place for @more sides of a session on @link? Half of a VM's places are for who comes first, the
- * other half in equal shares for its links: whoever lets connects hang, on however many links,
+ * No place for @more sides of a session on @link? Half of a VM's places are for who comes first,
+ * the other half in equal shares for its links: whoever lets connects hang, on however many links,
  * leaves each other link its share. (Not of a limit too small to be shared.)
  */
 static bool vm_full(const struct vm *vm, const struct link *link, unsigned int more)

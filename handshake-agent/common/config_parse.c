@@ -46,7 +46,7 @@ void config_error(struct config_parse *parse, int line, const char *fmt, ...)
 		vsnprintf(message + n, sizeof(message) - (size_t)n, fmt, args);
 		va_end(args);
 	}
-	/* What the file says is quoted, and one message is one line that moves no terminal's cursor. */
+	/* What the file says is quoted, and a message is one line that moves no cursor. */
 	for (char *p = message; *p; p++) {
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';

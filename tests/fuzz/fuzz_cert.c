@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * A peer's certificates, verified as an agent does: chain and usage by OpenSSL with the trust store,
- * depth, level and clock of tls.c, then x509_leaf_wrong(). What is accepted must have each property
- * that this file checks by itself.
+ * A peer's certificates, verified as an agent does: chain and usage by OpenSSL with the trust
+ * store, depth, level and clock of tls.c, then x509_leaf_wrong(). What is accepted must have each
+ * property that this file checks by itself.
  *
  * Nobody guesses signatures, so the first byte says what is made good before: the leaf's signature,
- * its key. Bytes after it are the chain, DER, or (RECIPE) extensions for a leaf that has none. Where
- * the key is ours now and then a real handshake must say the same.
+ * its key. Bytes after it are the chain, DER, or (RECIPE) extensions for a leaf that has none.
+ * Where the key is ours now and then a real handshake must say the same.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -186,7 +186,8 @@ static int64_t seconds(const ASN1_TIME *t)
 
 static void check_validity(const X509 *cert)
 {
-	check(seconds(X509_get0_notBefore(cert)) <= NOW && seconds(X509_get0_notAfter(cert)) >= NOW);
+	check(seconds(X509_get0_notBefore(cert)) <= NOW);
+	check(seconds(X509_get0_notAfter(cert)) >= NOW);
 }
 
 static void check_extensions(X509 *leaf, bool peer_is_server)
@@ -244,7 +245,8 @@ static bool handshake(STACK_OF(X509) *chain, bool peer_is_server)
 {
 	const struct tls_peer named = { ID, 6, 7, 0, 1 };
 	SSL_CTX *peer = tls_context_new(trust, leaf_key, chain);
-	SSL_CTX *sides[2] = { peer_is_server ? honest[0] : peer, peer_is_server ? peer : honest[1] };
+	SSL_CTX *sides[2] = { peer_is_server ? honest[0] : peer,
+			      peer_is_server ? peer : honest[1] };
 	enum tls_progress at[2] = { TLS_MORE, TLS_MORE };
 	uint8_t data[SIVP_TLS_MAX];
 	struct tls tls[2];

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Certificate requests at the host's CA: whatever a request says, the certificate that comes of it
- * is the one that a plain request with the same key would have got. Only the serial number, the key,
- * its identifier and the signature may differ, and the key must be the verified one of the request
- * in its one plain encoding.
+ * is the one that a plain request with the same key would have got. Only the serial number, the
+ * key, its identifier and the signature may differ, and the key must be the verified one of the
+ * request in its one plain encoding.
  *
  * Nobody guesses signatures: the first byte says whether the request is given a key of ours and
  * signed by it before, and how much room the certificate has.
@@ -121,7 +121,8 @@ static void check_key(X509 *cert, EVP_PKEY *requested)
 
 	check(EVP_PKEY_eq(X509_get0_pubkey(cert), requested) == 1);
 	check((len == (int)sizeof(of_p256) + 64 && !memcmp(der, of_p256, sizeof(of_p256))) ||
-	      (len == (int)sizeof(of_ed25519) + 32 && !memcmp(der, of_ed25519, sizeof(of_ed25519))));
+	      (len == (int)sizeof(of_ed25519) + 32 &&
+	       !memcmp(der, of_ed25519, sizeof(of_ed25519))));
 	SHA1(ASN1_STRING_get0_data(bits), (size_t)ASN1_STRING_length(bits), digest);
 	check(id && ASN1_STRING_length(id) == sizeof(digest) &&
 	      !memcmp(ASN1_STRING_get0_data(id), digest, sizeof(digest)));
@@ -137,8 +138,8 @@ static void check_like_plain(X509 *cert)
 	check(!X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_issuer_name(plain)));
 	check(!ASN1_STRING_cmp(X509_get0_notBefore(cert), X509_get0_notBefore(plain)));
 	check(!ASN1_STRING_cmp(X509_get0_notAfter(cert), X509_get0_notAfter(plain)));
-	check(ASN1_STRING_length(serial) == 16 && ASN1_INTEGER_cmp(serial,
-								     X509_get0_serialNumber(plain)));
+	check(ASN1_STRING_length(serial) == 16);
+	check(ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(plain)));
 	check(X509_get_signature_nid(cert) == X509_get_signature_nid(plain));
 	check(X509_get_ext_count(cert) == X509_get_ext_count(plain));
 	for (int i = 0; i < X509_get_ext_count(plain); i++) {

@@ -408,7 +408,8 @@ static void test_half_open_accepts_leave_room(void **state)
 	fake_listen(&w.kernel, "dashboard");
 	for (unsigned int i = 1; i <= 1000; i++) {
 		w.len = w.at = 0;
-		put_binding(&b, SIVP_INCOMING, SIVP_SESSION_INCOMING | i, "moon", "dashboard", "evil");
+		put_binding(&b, SIVP_INCOMING, SIVP_SESSION_INCOMING | i, "moon", "dashboard",
+			    "evil");
 		say_message(&b);
 		pump();
 		assert_true(next(SIVP_ACCEPTING, &m));

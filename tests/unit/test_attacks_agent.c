@@ -196,7 +196,8 @@ static void tap_on(int vm)
 	tap.rewrite = NULL;
 	tap.attack = NONE;
 	tap.fd[TO_AGENT] = new_stream(vm);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+			 0);
 	tap.fd[TO_BROKER] = pair[0];
 	assert_int_equal(host_attach(&w.agent[vm].host, w.loop, pair[1], false), 0);
 	run();

@@ -29,7 +29,7 @@ static void test_ready_for_somebody_elses_session(void **state)
 	at_b = fx_open_to(fx, 1, B, "srv");
 	at_c = fx_open_to(fx, 2, C, "srv2");
 	assert_true(at_b == at_c); /* the same number, another session */
-	/* A has verified the server of the first; C says that this was the peer of the first, too. */
+	/* A has verified the server of the first; C says that it was that, too. */
 	fx_ready(fx, A, 1, ID_SRV, 'c', 's', 'x');
 	fx_ready(fx, C, at_c, ID_CLI, 's', 'c', 'x');
 	fx_ready(fx, C, 1, ID_CLI, 's', 'c', 'x'); /* as A numbers it */
@@ -156,7 +156,8 @@ static unsigned int grants(struct fixture *fx, unsigned int vm)
  */
 static void test_nothing_is_granted_out_of_order(void **state)
 {
-	static const enum sivp_type types[] = { SIVP_OPEN, SIVP_ACCEPTING, SIVP_READY, SIVP_ATTACHED };
+	static const enum sivp_type types[] = { SIVP_OPEN, SIVP_ACCEPTING, SIVP_READY,
+						SIVP_ATTACHED };
 	static const struct {
 		bool due;  /* the right message at that time */
 		bool late; /* its session has just ended: ignored */
@@ -311,7 +312,7 @@ static void test_a_third_vm_cannot_report_for_a_link(void **state)
 
 /* Half-open connects */
 
-/* @vm opens as many as it is let, to A's service, and lets each of them hang. How many that were. */
+/* @vm opens as many as it is let, to A's service, and lets them hang. How many that were. */
 static unsigned int flood(struct fixture *fx, unsigned int vm, const char *service)
 {
 	unsigned int open = 0;
@@ -354,7 +355,7 @@ static void flooded(struct fixture *fx, bool both)
 		n += flood(fx, C, "srv2");
 	assert_true(n >= BROKER_SESSIONS_PER_VM / 2);
 	assert_true(n < BROKER_SESSIONS_PER_VM);
-	/* Connects of others, from A, to A and inside it, go on; several, since they come and go. */
+	/* Connects of others, from A and inside it, go on; several, since they come and go. */
 	for (uint64_t id = 1; id <= 20; id++) {
 		if (!both)
 			fx_connected(fx, 2 * id, C, "srv2");

@@ -102,7 +102,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A handshake, its records in the order in which they were said, and what is done to one of them. */
+/* A handshake, its records in the order in which they were said, and what is done to one. */
 
 enum attack { NONE, DROP, REPEAT, SWAP, CUT, FLIP };
 
@@ -227,7 +227,7 @@ static unsigned int honest(unsigned int *n_server_done)
 	return wire.n;
 }
 
-/* Attacks a handshake. Records up to the @n_done-th each count; later ones (tickets) may get lost. */
+/* Records up to the @n_done-th each count; later ones (tickets) may get lost. */
 static void attack(enum attack how, unsigned int at, size_t byte, unsigned int n_done)
 {
 	start(contexts[CLIENT], contexts[SERVER]);
@@ -411,7 +411,8 @@ static void lists(SSL_CTX *ctx, const char *groups, const char *signatures, cons
 static void test_downgrades_are_refused(void **state)
 {
 	static const char *const groups[] = { "P-256", "P-384", "P-521", "X448", "ffdhe2048" };
-	static const char *const suites[] = { "TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256" };
+	static const char *const suites[] = { "TLS_AES_128_CCM_SHA256",
+					      "TLS_AES_128_CCM_8_SHA256" };
 	static const char all[] = "ECDSA+SHA256:ECDSA+SHA384:RSA-PSS+SHA256:ed25519:ed448";
 
 	(void)state;
@@ -541,14 +542,16 @@ static void test_whose_word_counts(void **state)
 		mid[i] = make_cert(&as_ca, mid_key[i], root, root_key);
 	trust = trust_in(mid[0]);
 	for (int side = 0; side < 2; side++) {
-		struct cert_spec spec = leaf_spec(id(side), NOW), peer_spec = leaf_spec(id(!side), NOW);
-		X509 *const chains[][2] = { { mid[1], root }, { mid[1], mid[0] }, { mid[0], mid[1] } };
+		struct cert_spec spec = leaf_spec(id(side), NOW);
+		struct cert_spec own_spec = leaf_spec(id(!side), NOW);
+		X509 *const chains[][2] = { { mid[1], root }, { mid[1], mid[0] },
+					    { mid[0], mid[1] } };
 		SSL_CTX *ours, *peer;
 		X509 *leaf, *below;
 
 		/* We are the other side, below the intermediate that is trusted. */
-		ours = context_of(make_cert(&peer_spec, keys[!side], mid[0], mid_key[0]), keys[!side],
-				  NULL, 0);
+		leaf = make_cert(&own_spec, keys[!side], mid[0], mid_key[0]);
+		ours = context_of(leaf, keys[!side], NULL, 0);
 		for (size_t i = 0; i <= ARRAY_LEN(chains) + 2; i++) {
 			leaf = make_cert(&spec, keys[side], mid[1], mid_key[1]);
 			if (i < ARRAY_LEN(chains)) {
