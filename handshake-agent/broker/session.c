@@ -401,6 +401,15 @@ static void session_tls(struct session *session, unsigned int side, const struct
 		session_fail(session, SIVP_R_LIMIT, "too much TLS for one handshake", -1, NULL);
 		return;
 	}
+	/*
+	 * What is relayed may fill half of a queue; beyond that it costs the session that goes on
+	 * talking. If it filled all of it, every session of that VM would go (vm_send_session()).
+	 */
+	if (stream_queued(&to->vm->stream) + tls->len > limits->queue_bytes / 2) {
+		session_fail(session, SIVP_R_LIMIT, "its peer's VM does not read so fast", -1,
+			     NULL);
+		return;
+	}
 	session->side[side].vm->count.tls_bytes += tls->len;
 	b = vm_message(to->vm, SIVP_TLS, to->id);
 	sivp_put_blob(b, SIVP_A_TLS, tls->data, tls->len);
