@@ -183,30 +183,35 @@ static void open_refused(struct vm *vm, const struct sivp_msg *msg,
 	vm_reject(vm, msg->session, verdict->reason);
 }
 
-static unsigned int links_of(const struct vm *vm)
+/* Places of a VM that half-open connects on that link of its take. */
+static unsigned int places(const struct link *link)
 {
-	const struct policy *policy = vm->broker->config.policy;
-	unsigned int n = 1; /* the local one */
-
-	for (unsigned int i = 0; i < policy->n_links; i++)
-		n += policy->links[i].vm[0] == vm->index || policy->links[i].vm[1] == vm->index;
-	return n;
+	return link->n_half_open * (link_is_local(link) ? 2 : 1);
 }
 
 /*
- * No place for @more sides of a session on @link? Half of a VM's places are for who comes first,
- * the other half in equal shares for its links: whoever lets connects hang, on however many links,
- * leaves each other link its share. (Not of a limit too small to be shared.)
+ * No place for @more sides of a session on @link? Half of a VM's places are kept for its links in
+ * equal shares: whoever lets connects hang, on however many links, leaves each other link what it
+ * has not used of its share. (A limit that is too small to be shared is not.)
  */
 static bool vm_full(const struct vm *vm, const struct link *link, unsigned int more)
 {
-	unsigned int cap = vm->broker->config.limits.sessions_per_vm;
-	unsigned int share = cap / 2 / links_of(vm);
+	const struct broker *broker = vm->broker;
+	unsigned int cap = broker->config.limits.sessions_per_vm, n = 0, kept = 0, share;
 
-	if (vm->n_sides + more > cap)
-		return true;
-	return share && vm->n_sides + more > cap / 2 &&
-	       (link->n_half_open + 1) * more > share;
+	for (unsigned int i = 0; i < broker->n_links; i++)
+		n += broker->links[i].end[0].vm == vm || broker->links[i].end[1].vm == vm;
+	share = cap / 2 / n;
+	for (unsigned int i = 0; i < broker->n_links; i++) {
+		const struct link *other = &broker->links[i];
+
+		if (other != link && (other->end[0].vm == vm || other->end[1].vm == vm) &&
+		    places(other) < share)
+			kept += share - places(other);
+	}
+	if (places(link) + more <= share)
+		kept = 0;
+	return vm->n_sides + more + kept > cap;
 }
 
 /* What policy has allowed and cannot be now. NULL: it can. */
