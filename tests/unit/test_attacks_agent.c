@@ -10,6 +10,7 @@
 #include "agent_world.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -646,6 +647,7 @@ int main(int argc, char **argv)
 		TEST(test_nobody_is_who_it_says),
 	};
 
+	signal(SIGPIPE, SIG_IGN); /* as the daemons have it */
 	log_init("test_attacks_agent", getenv("VERBOSE") ? LOG_LEVEL_DEBUG : LOG_LEVEL_NONE);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
