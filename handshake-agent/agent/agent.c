@@ -87,7 +87,7 @@ void agent_audit(struct agent *a, enum sivp_reason reason, const char *service, 
 		 const char *peer_service, const struct siv_caller *caller, const char *text)
 {
 	struct sivp_builder *b = &a->host.out;
-	char dropped[64];
+	char whole[SIVP_TEXT_MAX + 1];
 
 	if (!host_up(&a->host) || !audit_token(a)) {
 		a->audit_dropped++;
@@ -105,10 +105,11 @@ void agent_audit(struct agent *a, enum sivp_reason reason, const char *service, 
 		sivp_put_u32(b, SIVP_A_UID, caller->uid);
 		sivp_put_u32(b, SIVP_A_PID, caller->pid);
 	}
-	if (a->audit_dropped && !text[0]) {
-		snprintf(dropped, sizeof(dropped), "%llu more were not reported",
-			 (unsigned long long)a->audit_dropped);
-		text = dropped;
+	if (a->audit_dropped) {
+		/* First: what is too long is cut at its end. */
+		snprintf(whole, sizeof(whole), "%llu more were not reported%s%s",
+			 (unsigned long long)a->audit_dropped, text[0] ? "; " : "", text);
+		text = whole;
 		a->audit_dropped = 0;
 	}
 	if (text[0])
@@ -128,7 +129,7 @@ static void bind_upcall(struct agent *a, const struct kernel_upcall *u)
 	if (reason) {
 		log_info("bind to \"%s\": uid %u, pid %u: refused: %s", u->service, u->caller.uid,
 			 u->caller.pid, sivp_reason_name(reason));
-		a->refused++;
+		a->refused[reason]++;
 		agent_audit(a, reason, u->service, "", "", &u->caller, "");
 		agent_answer(a, u->id, sivp_reason_errno(reason), "");
 		return;

@@ -137,7 +137,7 @@ struct agent {
 	uint64_t audit_dropped;
 
 	/* counters for status */
-	uint64_t connected, accepted, refused;
+	uint64_t connected, accepted, refused[SIVP_R_MAX + 1]; /* by reason */
 	uint64_t resumed; /* of connected and accepted */
 };
 

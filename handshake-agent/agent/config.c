@@ -42,6 +42,7 @@ static cfg_opt_t opts[] = {
 	CFG_STR("size", LOCAL_SIZE_DEFAULT, CFGF_NONE),
 	CFG_STR("state", AGENT_STATE, CFGF_NONE),
 	CFG_STR("audit", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("audit-journal", cfg_true, CFGF_NONE),
 	CFG_SEC("allow", allow_opts, CFGF_MULTI),
 	CFG_END(),
 };
@@ -302,6 +303,7 @@ static bool read_top(const struct reader *r)
 	    !read_name(r, "vm", c->vm, sizeof(c->vm)) ||
 	    !read_name(r, "trust-domain", c->domain, sizeof(c->domain)))
 		return false;
+	c->audit_journal = cfg_getbool(cfg, "audit-journal");
 	if (!config_size(size, &c->size) || c->size < SIV_LINK_SIZE_MIN ||
 	    c->size > SIV_LINK_SIZE_MAX || c->size % SIV_PAGE_SIZE) {
 		config_error(r->parse, line_of(r, cfg, "size"),

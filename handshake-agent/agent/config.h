@@ -46,6 +46,7 @@ struct agent_config {
 	/* For --standalone. */
 	char *state;   /* folder of its CA */
 	char *audit;   /* its audit log; NULL: standard output */
+	bool audit_journal; /* with a file: and systemd's journal, where there is one */
 	char vm[SIV_VM_LEN];
 	char domain[SIVP_DOMAIN_LEN];
 	uint64_t size;  /* bytes of the local link */

@@ -61,7 +61,7 @@ static void session_end(struct agent_session *s, enum sivp_reason reason, int er
 	if (forgets(reason) && s->identity->context)
 		tickets_forget(s->identity->context, s->peer.id);
 	log_end(s, reason, text);
-	a->refused++;
+	a->refused[reason]++;
 	if (tell && (s->server || s->state >= SESSION_OPENING))
 		send_reject(a, s->id, reason, error, text);
 	else if (tell)
@@ -174,7 +174,7 @@ void agent_session_connect(struct agent *a, const struct kernel_upcall *u)
 		log_info("connect to %s/%s: uid %u, pid %u: refused: %s", u->vm, u->service,
 			 u->caller.uid, u->caller.pid, sivp_reason_name(reason));
 		agent_audit(a, reason, u->own_service, u->vm, u->service, &u->caller, "");
-		a->refused++;
+		a->refused[reason]++;
 		agent_answer(a, u->id, sivp_reason_errno(reason), "");
 		return;
 	}
@@ -353,7 +353,7 @@ static void incoming(struct agent *a, const struct sivp_msg *m)
 		log_info("%s from %s/%s: refused: %s", sivp_str(m, SIVP_A_SERVICE),
 			 sivp_str(m, SIVP_A_VM), sivp_str(m, SIVP_A_PEER_SERVICE),
 			 sivp_reason_name(reason));
-		a->refused++;
+		a->refused[reason]++;
 		send_reject(a, m->session, reason, sivp_reason_errno(reason), "");
 		return;
 	}
@@ -453,7 +453,7 @@ static void grant_done(void *ctx, uint64_t tag, int err, const struct kernel_ans
 	} else {
 		log_info("%s %s %s: the kernel did not attach it: %s", s->identity->service->name,
 			 s->server ? "from" : "to", peer_name(s, name), strerror(-err));
-		a->refused++;
+		a->refused[SIVP_R_ATTACH]++;
 		/* ENOENT: the process is not there any more. Otherwise it still waits. */
 		if (!s->server && err != -ENOENT)
 			agent_answer(a, s->request, err == -ESTALE ? ECONNRESET : EPROTO, "");

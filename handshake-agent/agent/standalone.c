@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "broker/audit.h"
+#include "broker/audit_journal.h"
 #include "broker/broker.h"
 #include "broker/ca.h"
 #include "broker/policy.h"
@@ -83,6 +84,9 @@ struct standalone *standalone_open(struct loop *loop, const struct agent_config 
 			  strerror(errno));
 		goto err_close;
 	}
+	/* Standard output is the journal already, under systemd. */
+	if (c->audit && c->audit_journal)
+		audit_set_journal(s->audit, audit_journal_open(AUDIT_JOURNAL_SOCKET));
 	broker.policy = s->policy;
 	broker.ca = s->ca;
 	broker.audit = s->audit;

@@ -52,7 +52,8 @@ static json_t *link_status(const struct agent_link *al)
 static int run_status(void *arg, const json_t *request, json_t *reply)
 {
 	struct agent *a = arg;
-	json_t *services = json_array(), *links = json_array();
+	json_t *services = json_array(), *links = json_array(), *refusals = json_object();
+	uint64_t refused = 0;
 
 	(void)request;
 	json_object_set_new(reply, "role", json_string(a->standalone ? "standalone" : "agent"));
@@ -73,7 +74,15 @@ static int run_status(void *arg, const json_t *request, json_t *reply)
 	json_object_set_new(reply, "connected", json_integer(a->connected));
 	json_object_set_new(reply, "accepted", json_integer(a->accepted));
 	json_object_set_new(reply, "resumed", json_integer(a->resumed));
-	json_object_set_new(reply, "refused", json_integer(a->refused));
+	for (int reason = 0; reason <= SIVP_R_MAX; reason++) {
+		refused += a->refused[reason];
+		if (a->refused[reason])
+			json_object_set_new(refusals, sivp_reason_name((enum sivp_reason)reason),
+					    json_integer((json_int_t)a->refused[reason]));
+	}
+	json_object_set_new(reply, "refused", json_integer((json_int_t)refused));
+	json_object_set_new(reply, "refusals", refusals);
+	json_object_set_new(reply, "unreported", json_integer((json_int_t)a->audit_dropped));
 	json_object_set_new(reply, "closed_untold", json_integer(a->nr_closed));
 	return 0;
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "audit_journal.h"
 #include "common/log.h"
+#include "common/loop.h"
 
 #define NS_PER_S       1000000000ull
 #define NS_PER_LINE    (NS_PER_S / AUDIT_PER_SECOND)
@@ -21,8 +22,14 @@
 struct audit {
 	int fd;
 	int64_t (*wall_ms)(void);
+	struct audit_journal *journal; /* NULL: none */
 	uint64_t counts[SIVP_R_MAX + 1];
-	bool failing; /* said so; says so again after the next success */
+	uint64_t written;
+	uint64_t lost, lost_total; /* since the last line that could be written, and so far */
+	bool torn; /* the file ends inside a line, for want of room */
+	struct loop *loop; /* NULL: nobody tells of dropped lines in time */
+	struct loop_timer report;
+	struct list dropping; /* budgets with dropped lines that no line has told of */
 };
 
 static int64_t real_wall_ms(void)
@@ -33,6 +40,8 @@ static int64_t real_wall_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+static void report_due(struct loop_timer *timer);
+
 struct audit *audit_open(const char *path, int64_t (*wall_ms)(void))
 {
 	struct audit *audit = calloc(1, sizeof(*audit));
@@ -40,6 +49,8 @@ struct audit *audit_open(const char *path, int64_t (*wall_ms)(void))
 	if (!audit)
 		return NULL;
 	audit->wall_ms = wall_ms ? wall_ms : real_wall_ms;
+	audit->report.due = report_due;
+	list_init(&audit->dropping);
 	if (path)
 		audit->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
 	else
@@ -55,13 +66,68 @@ void audit_close(struct audit *audit)
 {
 	if (!audit)
 		return;
+	audit_detach(audit);
+	audit_journal_close(audit->journal);
 	close(audit->fd);
 	free(audit);
+}
+
+void audit_set_journal(struct audit *audit, struct audit_journal *journal)
+{
+	audit_journal_close(audit->journal);
+	audit->journal = journal;
+}
+
+void audit_attach(struct audit *audit, struct loop *loop)
+{
+	audit->loop = loop;
+}
+
+void audit_detach(struct audit *audit)
+{
+	loop_timer_cancel(&audit->report);
+	audit->loop = NULL;
 }
 
 uint64_t audit_count(const struct audit *audit, enum sivp_reason reason)
 {
 	return audit->counts[reason];
+}
+
+struct audit_counts audit_counts(const struct audit *audit)
+{
+	return (struct audit_counts){
+		.written = audit->written,
+		.lost = audit->lost_total,
+		.journal_lost = audit->journal ? audit_journal_lost(audit->journal) : 0,
+	};
+}
+
+/* Budgets */
+
+static void report_set(struct audit *audit)
+{
+	if (audit->loop && !list_empty(&audit->dropping) && !loop_timer_armed(&audit->report))
+		loop_timer_set(audit->loop, &audit->report, AUDIT_REPORT_MS * LOOP_NS_PER_MS);
+}
+
+static void drop(struct audit *audit, struct audit_budget *budget, enum sivp_reason reason)
+{
+	if (!budget->dropped++)
+		list_add_tail(&audit->dropping, &budget->node);
+	budget->dropped_total++;
+	budget->dropped_by[reason]++;
+	report_set(audit);
+}
+
+/* A line has told of them. */
+static void drops_told(struct audit_budget *budget)
+{
+	if (!budget->dropped)
+		return;
+	list_del(&budget->node);
+	budget->dropped = 0;
+	memset(budget->dropped_by, 0, sizeof(budget->dropped_by));
 }
 
 /* A bucket of time: lines cost NS_PER_LINE of it. */
@@ -78,14 +144,13 @@ static bool budget_spend(struct audit_budget *budget, uint64_t now_ns)
 		budget->tokens_ns += gained;
 	}
 	budget->last_ns = now_ns;
-	if (budget->tokens_ns < NS_PER_LINE) {
-		budget->dropped++;
-		budget->dropped_total++;
+	if (budget->tokens_ns < NS_PER_LINE)
 		return false;
-	}
 	budget->tokens_ns -= NS_PER_LINE;
 	return true;
 }
+
+/* Lines */
 
 static void put_string(json_t *line, const char *key, const char *value)
 {
@@ -105,6 +170,21 @@ static void put_time(json_t *line, int64_t wall_ms)
 	strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(text, sizeof(text), "%s.%03dZ", whole, (int)(wall_ms % 1000));
 	put_string(line, "time", text);
+}
+
+static void put_dropped(json_t *line, const struct audit_budget *budget)
+{
+	json_t *by;
+
+	if (!budget || !budget->dropped)
+		return;
+	json_object_set_new(line, "dropped", json_integer((json_int_t)budget->dropped));
+	by = json_object();
+	for (unsigned int reason = 0; reason <= SIVP_R_MAX; reason++)
+		if (budget->dropped_by[reason])
+			json_object_set_new(by, sivp_reason_name(reason),
+					    json_integer((json_int_t)budget->dropped_by[reason]));
+	json_object_set_new(line, "dropped_by", by);
 }
 
 static json_t *build(const struct audit *audit, const struct audit_budget *budget,
@@ -135,14 +215,13 @@ static json_t *build(const struct audit *audit, const struct audit_budget *budge
 		json_object_set_new(line, "uid", json_integer(event->uid));
 		json_object_set_new(line, "pid", json_integer(event->pid));
 	}
-	if (budget && budget->dropped)
-		json_object_set_new(line, "dropped", json_integer((json_int_t)budget->dropped));
+	put_dropped(line, budget);
 	put_string(line, "text", event->text);
 	return line;
 }
 
-/* The line with its newline; *@len bytes. NULL: no memory. */
-static char *encode(json_t *line, size_t *len)
+/* The line with its newline; *@len bytes. NULL: no memory. @torn: ends the one before, too. */
+static char *encode(json_t *line, bool torn, size_t *len)
 {
 	size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_PRESERVE_ORDER;
 	char *text;
@@ -152,46 +231,97 @@ static char *encode(json_t *line, size_t *len)
 		json_object_del(line, "text");
 		*len = json_dumpb(line, NULL, 0, flags);
 	}
-	text = *len ? malloc(*len + 1) : NULL;
-	if (!text || json_dumpb(line, text, *len, flags) != *len) {
+	text = *len ? malloc(*len + 2) : NULL;
+	if (!text || json_dumpb(line, text + torn, *len, flags) != *len) {
 		free(text);
 		return NULL;
 	}
+	if (torn)
+		text[0] = '\n';
+	*len += torn;
 	text[(*len)++] = '\n';
 	return text;
 }
 
-void audit_write(struct audit *audit, struct audit_budget *budget, uint64_t now_ns,
-		 const struct audit_event *event)
+/* Takes @line, NULL for no memory, over. False: it is lost, and counted. */
+static bool put(struct audit *audit, json_t *line)
 {
 	char *text = NULL;
-	json_t *line;
 	ssize_t n = -1;
-	size_t len;
+	size_t len = 0;
 
-	audit->counts[event->reason]++;
-	if (budget && !budget_spend(budget, now_ns))
-		return;
 	errno = ENOMEM;
-	line = build(audit, budget, event);
+	if (line && audit->lost)
+		json_object_set_new(line, "lost", json_integer((json_int_t)audit->lost));
 	if (line)
-		text = encode(line, &len);
+		text = encode(line, audit->torn, &len);
 	if (text) {
 		do {
 			n = write(audit->fd, text, len);
 		} while (n < 0 && errno == EINTR);
 		if (n >= 0 && (size_t)n < len)
 			errno = ENOSPC;
+		if (n > 0)
+			audit->torn = text[n - 1] != '\n';
 	}
 	if (text && n == (ssize_t)len) {
-		audit->failing = false;
-		if (budget)
-			budget->dropped = 0;
+		audit->written++;
+		audit->lost = 0;
 	} else {
-		if (!audit->failing)
+		/* Said once, and again after the next success. */
+		if (!audit->lost++)
 			log_error("audit log: a line was lost: %s", strerror(errno));
-		audit->failing = true;
+		audit->lost_total++;
 	}
+	if (text && audit->journal)
+		audit_journal_send(audit->journal, line);
 	free(text);
 	json_decref(line);
+	return !audit->lost;
+}
+
+void audit_write(struct audit *audit, struct audit_budget *budget, uint64_t now_ns,
+		 const struct audit_event *event)
+{
+	audit->counts[event->reason]++;
+	if (budget)
+		(event->reported_by ? budget->reported : budget->refused)[event->reason]++;
+	if (budget && !budget_spend(budget, now_ns)) {
+		drop(audit, budget, event->reason);
+		return;
+	}
+	if (put(audit, build(audit, budget, event)) && budget)
+		drops_told(budget);
+}
+
+/* What was dropped of a VM that has no line of its own to come. */
+static void report(struct audit *audit, struct audit_budget *budget)
+{
+	json_t *line = json_object();
+
+	if (line) {
+		put_time(line, audit->wall_ms());
+		put_string(line, "event", "dropped");
+		put_string(line, "vm", budget->vm);
+		put_dropped(line, budget);
+	}
+	if (put(audit, line))
+		drops_told(budget);
+}
+
+static void report_due(struct loop_timer *timer)
+{
+	struct audit *audit = container_of(timer, struct audit, report);
+	struct list *pos, *tmp;
+
+	list_for_each_safe(pos, tmp, &audit->dropping)
+		report(audit, container_of(pos, struct audit_budget, node));
+	report_set(audit); /* for those that could not be written */
+}
+
+void audit_budget_end(struct audit *audit, struct audit_budget *budget)
+{
+	if (budget->dropped)
+		report(audit, budget);
+	drops_told(budget);
 }

@@ -54,6 +54,7 @@ struct broker *broker_new(const struct broker_config *config)
 	broker->links = calloc(broker->n_links ?: 1, sizeof(*broker->links));
 	if (!broker->vms || !broker->links)
 		goto err_free;
+	audit_attach(config->audit, config->loop);
 	broker_random(broker->nonce, sizeof(broker->nonce));
 	/*
 	 * Generations must differ from those that an earlier broker gave out, of which we know only
@@ -83,6 +84,7 @@ void broker_free(struct broker *broker)
 	broker->settling = true; /* nothing is left to settle */
 	for (unsigned int i = 0; i < broker->config.policy->n_vms; i++)
 		vm_exit(&broker->vms[i]);
+	audit_detach(broker->config.audit);
 	assert(list_empty(&broker->sessions));
 	for (unsigned int i = 0; i < broker->n_links; i++)
 		link_exit(&broker->links[i]);

@@ -112,8 +112,8 @@ void broker_link_epoch(struct broker *broker, unsigned int link, uint32_t epoch)
  * For sivctl
  * ==========
  *
- * Objects to be merged into a reply: {"vms": [...], "links": [...], "refused": {...}} and
- * {"channels": [...]}; explained in sivctl(8). 0, or -1 for no memory.
+ * Objects to be merged into a reply: {"vms": [...], "links": [...], "refused": {...},
+ * "audit": {...}} and {"channels": [...]}; explained in sivctl(8). 0, or -1 for no memory.
  */
 int broker_status(const struct broker *broker, json_t *reply);
 int broker_channels(const struct broker *broker, json_t *reply);

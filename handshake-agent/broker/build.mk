@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The broker: linked into sivshmem-hostd, and into the agent for --standalone.
 BROKER_SOURCES := $(addprefix handshake-agent/broker/, \
-	alloc.c audit.c broker.c ca.c ca_file.c channel.c link.c policy.c recover.c session.c \
+	alloc.c audit.c audit_journal.c broker.c ca.c ca_file.c channel.c link.c policy.c recover.c session.c \
 	status.c vm.c)
 BROKER_LIBS := -lcrypto -ljansson
 
@@ -16,8 +16,9 @@ $(eval $(call unit,test_alloc,tests/unit/test_alloc.c handshake-agent/broker/all
 	$(COMMON_CFLAGS),))
 $(eval $(call unit,test_ca,tests/unit/test_ca.c \
 	$(addprefix handshake-agent/broker/,ca.c ca_file.c),$(COMMON_CFLAGS),-lcrypto))
-$(eval $(call unit,test_audit,tests/unit/test_audit.c handshake-agent/broker/audit.c \
-	handshake-agent/common/log.c $(PROTO_SRC),$(COMMON_CFLAGS),-ljansson))
+$(eval $(call unit,test_audit,tests/unit/test_audit.c \
+	$(addprefix handshake-agent/broker/,audit.c audit_journal.c) $(COMMON_SOURCES) \
+	$(PROTO_SRC),$(COMMON_CFLAGS),-ljansson))
 $(eval $(call fuzzer,fuzz_broker,tests/fuzz/fuzz_broker.c $(BROKER_SOURCES) $(COMMON_SOURCES) \
 	$(PROTO_SRC),$(COMMON_CFLAGS),$(BROKER_LIBS)))
 $(eval $(call fuzzer,fuzz_csr,tests/fuzz/fuzz_csr.c \

@@ -9,6 +9,18 @@ static const char *const vm_states[] = {
 	[VM_READY] = "ready",
 };
 
+/* {"REASON": n, ...} of what is not 0. */
+static json_t *reasons_json(const uint64_t counts[SIVP_R_MAX + 1])
+{
+	json_t *reasons = json_object();
+
+	for (int reason = SIVP_R_NONE + 1; reason <= SIVP_R_MAX; reason++)
+		if (counts[reason])
+			json_object_set_new(reasons, sivp_reason_name((enum sivp_reason)reason),
+					    json_integer((json_int_t)counts[reason]));
+	return reasons;
+}
+
 static json_t *vm_json(const struct vm *vm)
 {
 	json_t *services = json_array(), *listening = json_array();
@@ -18,7 +30,7 @@ static json_t *vm_json(const struct vm *vm)
 		if (vm->listening[i])
 			json_array_append_new(listening, json_string(vm->policy->services[i]));
 	}
-	return json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I}",
 			 "vm", vm->policy->name,
 			 "state", vm_states[vm->state],
 			 "services", services,
@@ -27,6 +39,8 @@ static json_t *vm_json(const struct vm *vm)
 			 "opens", (json_int_t)vm->count.opens,
 			 "granted", (json_int_t)vm->count.granted,
 			 "refused", (json_int_t)vm->count.refused,
+			 "refusals", reasons_json(vm->budget.refused),
+			 "reported", reasons_json(vm->budget.reported),
 			 "certificates", (json_int_t)vm->count.certificates,
 			 "violations", (json_int_t)vm->count.violations,
 			 "tls_bytes", (json_int_t)vm->count.tls_bytes,
@@ -70,9 +84,18 @@ static json_t *link_json(const struct link *link)
 			 "ends", ends);
 }
 
+static json_t *audit_json(const struct audit *audit)
+{
+	struct audit_counts counts = audit_counts(audit);
+
+	return json_pack("{s:I, s:I, s:I}", "written", (json_int_t)counts.written, "lost",
+			 (json_int_t)counts.lost, "journal_lost", (json_int_t)counts.journal_lost);
+}
+
 int broker_status(const struct broker *broker, json_t *reply)
 {
-	json_t *vms = json_array(), *links = json_array(), *refused = json_object();
+	json_t *vms = json_array(), *links = json_array();
+	uint64_t refused[SIVP_R_MAX + 1];
 
 	for (unsigned int i = 0; i < broker->config.policy->n_vms; i++)
 		json_array_append_new(vms, vm_json(&broker->vms[i]));
@@ -81,18 +104,14 @@ int broker_status(const struct broker *broker, json_t *reply)
 		if (broker->links[i].policy || broker->links[i].end[0].joined)
 			json_array_append_new(links, link_json(&broker->links[i]));
 	}
-	for (int reason = SIVP_R_NONE + 1; reason <= SIVP_R_MAX; reason++) {
-		uint64_t n = audit_count(broker->config.audit, (enum sivp_reason)reason);
-
-		if (n)
-			json_object_set_new(refused, sivp_reason_name((enum sivp_reason)reason),
-					    json_integer((json_int_t)n));
-	}
+	for (int reason = 0; reason <= SIVP_R_MAX; reason++)
+		refused[reason] = audit_count(broker->config.audit, (enum sivp_reason)reason);
 	return json_object_set_new(reply, "trust_domain",
 				   json_string(broker->config.policy->domain)) ||
 			       json_object_set_new(reply, "vms", vms) ||
 			       json_object_set_new(reply, "links", links) ||
-			       json_object_set_new(reply, "refused", refused) ?
+			       json_object_set_new(reply, "refused", reasons_json(refused)) ||
+			       json_object_set_new(reply, "audit", audit_json(broker->config.audit)) ?
 		       -1 : 0;
 }
 

@@ -17,6 +17,7 @@ void vm_init(struct vm *vm, struct broker *broker, unsigned int index)
 	vm->broker = broker;
 	vm->index = index;
 	vm->policy = &broker->config.policy->vms[index];
+	vm->budget.vm = vm->policy->name;
 	vm->stream.event = vm_event;
 	vm->stream.in_cap = VM_IN_CAP;
 	vm->stream.out_cap = broker->config.limits.queue_bytes + BROKER_QUEUE_RESERVE;
@@ -28,6 +29,7 @@ void vm_exit(struct vm *vm)
 	sessions_drop_vm(vm, SIVP_R_VM_DOWN, "the host's daemon ends", false);
 	stream_close(&vm->stream);
 	vm->state = VM_AWAY;
+	audit_budget_end(vm->broker->config.audit, &vm->budget);
 }
 
 void vm_doom(struct vm *vm, enum vm_doom doom)

@@ -48,6 +48,7 @@ static cfg_opt_t opts[] = {
 	CFG_STR("run", HOST_RUN, CFGF_NONE),
 	CFG_STR("state", HOST_STATE, CFGF_NONE),
 	CFG_STR("audit", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("audit-journal", cfg_true, CFGF_NONE),
 	CFG_STR("certificate-lifetime", "24h", CFGF_NONE),
 	CFG_STR("link-timeout", "10s", CFGF_NONE),
 	CFG_STR("handshake-timeout", "30s", CFGF_NONE),
@@ -467,6 +468,7 @@ static bool read_top(struct build *b, cfg_t *cfg)
 		config->audit = absolute(b, cfg, "audit", audit);
 	else if (asprintf(&config->audit, "%s/audit.log", config->state) < 0)
 		config->audit = NULL;
+	config->audit_journal = cfg_getbool(cfg, "audit-journal");
 	config->certificate_lifetime_s =
 		(uint32_t)(duration(b, cfg, "certificate-lifetime", CA_LEAF_MIN_S * MS_PER_S,
 				    CA_LEAF_MAX_S * MS_PER_S) / MS_PER_S);

@@ -38,6 +38,7 @@ struct host_config {
 	struct host_link *links; /* as policy->links */
 	char *run, *state;       /* folders, absolute */
 	char *audit;             /* file */
+	bool audit_journal;      /* and systemd's journal, where there is one */
 	char *ca_certificate, *ca_key; /* both or neither */
 	uint32_t certificate_lifetime_s;
 	struct broker_limits limits;

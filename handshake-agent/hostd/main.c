@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/audit_journal.h"
 #include "common/log.h"
 #include "hostd.h"
 
@@ -256,6 +257,8 @@ static bool open_broker(struct hostd *hostd)
 		log_error("%s: %s", config->audit, strerror(errno));
 		return false;
 	}
+	if (config->audit_journal)
+		audit_set_journal(hostd->audit, audit_journal_open(AUDIT_JOURNAL_SOCKET));
 	broker.ca = hostd->ca;
 	broker.audit = hostd->audit;
 	hostd->broker = broker_new(&broker);

@@ -52,6 +52,22 @@ static void print_words(const json_t *array, FILE *out)
 	fputc('\n', out);
 }
 
+/* " a 1, b 2" of {"a": 1, "b": 2}; nothing for what is empty. */
+static void print_reasons(const char *what, const json_t *reasons, FILE *out)
+{
+	const json_t *count;
+	const char *reason, *before = " ";
+
+	if (!json_object_size(reasons))
+		return;
+	fputs(what, out);
+	json_object_foreach((json_t *)reasons, reason, count) {
+		fprintf(out, "%s%s %jd", before, reason, (intmax_t)json_integer_value(count));
+		before = ", ";
+	}
+	fputc('\n', out);
+}
+
 /* The host */
 
 static void print_host_vm(const json_t *vm, FILE *out)
@@ -66,6 +82,8 @@ static void print_host_vm(const json_t *vm, FILE *out)
 		"    certificates: %jd\n",
 		number(vm, "opens"), number(vm, "granted"), number(vm, "refused"),
 		number(vm, "sessions"), number(vm, "certificates"));
+	print_reasons("    refused:", json_object_get(vm, "refusals"), out);
+	print_reasons("    refused, as guests say:", json_object_get(vm, "reported"), out);
 	if (number(vm, "violations") || number(vm, "audit_dropped"))
 		fprintf(out, "    violations: %jd; lines not written to the audit log: %jd\n",
 			number(vm, "violations"), number(vm, "audit_dropped"));
@@ -89,9 +107,8 @@ static void print_host_link(const json_t *link, FILE *out)
 
 static void print_host_status(const json_t *status, FILE *out)
 {
-	json_t *refused = json_object_get(status, "refused"), *count;
+	const json_t *audit = json_object_get(status, "audit");
 	const json_t *item;
-	const char *reason;
 	size_t i;
 
 	fprintf(out, "sivshmem-hostd %jd: trust domain %s, %s\n", number(status, "pid"),
@@ -100,8 +117,12 @@ static void print_host_status(const json_t *status, FILE *out)
 		print_host_vm(item, out);
 	json_array_foreach(json_object_get(status, "links"), i, item)
 		print_host_link(item, out);
-	json_object_foreach(refused, reason, count)
-		fprintf(out, "refused: %s %jd\n", reason, (intmax_t)json_integer_value(count));
+	print_reasons("refused:", json_object_get(status, "refused"), out);
+	fprintf(out, "audit log: %jd lines written, %jd lost", number(audit, "written"),
+		number(audit, "lost"));
+	if (number(audit, "journal_lost"))
+		fprintf(out, ", %jd not taken by the journal", number(audit, "journal_lost"));
+	fputc('\n', out);
 }
 
 /* A guest */
@@ -132,6 +153,10 @@ static void print_agent_status(const json_t *status, FILE *out)
 	fprintf(out, "connects: %jd made, %jd accepted, %jd of them resumed, %jd refused, "
 		"%jd on their way\n", number(status, "connected"), number(status, "accepted"),
 		number(status, "resumed"), number(status, "refused"), number(status, "sessions"));
+	print_reasons("refused:", json_object_get(status, "refusals"), out);
+	if (number(status, "unreported"))
+		fprintf(out, "refusals not reported to the host yet: %jd\n",
+			number(status, "unreported"));
 }
 
 void print_forget(const json_t *reply, FILE *out)

@@ -396,6 +396,68 @@ static void test_one_hostd_and_one_stream_for_each_vm(void **state)
 	fx_hello(&d->fx, A);
 }
 
+/* Of the audit log's lines about refused connects of that VM: how many, and how many they count. */
+static void read_audit(const struct daemon_fixture *d, const char *vm, unsigned int *n,
+		       json_int_t *dropped)
+{
+	char path[128], *line = NULL;
+	size_t room = 0;
+	ssize_t len;
+	FILE *file;
+
+	*n = 0;
+	*dropped = 0;
+	snprintf(path, sizeof(path), "%s/state/audit.log", d->folder);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while ((len = getline(&line, &room, file)) > 0) {
+		json_t *object = json_loadb(line, (size_t)len, 0, NULL);
+		const char *verdict = json_string_value(json_object_get(object, "verdict"));
+
+		assert_non_null(object);
+		if (strcmp(json_string_value(json_object_get(object, "vm")), vm) == 0) {
+			*n += verdict && strcmp(verdict, "refused") == 0;
+			*dropped += json_integer_value(json_object_get(object, "dropped"));
+		}
+		json_decref(object);
+	}
+	free(line);
+	fclose(file);
+}
+
+static void test_a_flood_of_refusals_keeps_its_count_and_others_lines(void **state)
+{
+	struct daemon_fixture *d = *state;
+	const unsigned int flood = 3000;
+	json_t *reply, *vms, *refusals;
+	json_int_t dropped;
+	unsigned int n;
+
+	bring_up(d);
+	for (unsigned int i = 0; i < flood; i++) {
+		fx_open(&d->fx, A, 100 + i, "cli", "b", "nothing");
+		fx_expect_reject(&d->fx, A, 100 + i, SIVP_R_NOT_ALLOWED);
+	}
+	fx_open(&d->fx, B, 1, "srv", "a", "cli");
+	fx_expect_reject(&d->fx, B, 1, SIVP_R_NOT_ALLOWED);
+	read_audit(d, "b", &n, &dropped);
+	assert_int_equal(n, 1);
+	assert_int_equal(dropped, 0);
+	reply = ask(d, "status");
+	vms = json_object_get(reply, "vms");
+	refusals = json_object_get(json_array_get(vms, A), "refusals");
+	assert_int_equal(json_integer_value(json_object_get(refusals, "not-allowed")), flood);
+	refusals = json_object_get(json_array_get(vms, B), "refusals");
+	assert_int_equal(json_integer_value(json_object_get(refusals, "not-allowed")), 1);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(reply, "refused"),
+							    "not-allowed")), flood + 1);
+	json_decref(reply);
+	kill_hostd(d, SIGTERM, 0);
+	read_audit(d, "a", &n, &dropped);
+	assert_true(n < flood / 2);
+	assert_int_equal(n + dropped, flood);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -407,6 +469,7 @@ int main(void)
 		TEST(test_channels_survive_a_stopped_hostd),
 		TEST(test_vm_killed_while_no_hostd_looked),
 		TEST(test_one_hostd_and_one_stream_for_each_vm),
+		TEST(test_a_flood_of_refusals_keeps_its_count_and_others_lines),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
