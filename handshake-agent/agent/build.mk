@@ -8,7 +8,7 @@ AGENT_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent $(shell pkg-config --cflags libn
 AGENT_LIBS := $(CONFIG_LIBS) $(shell pkg-config --libs libnl-genl-3.0) -lssl -lcrypto -ljansson
 
 $(eval $(call program,sivshmem-agent,$(AGENT_DIR)/main.c $(AGENT_CORE) $(BROKER_SOURCES) \
-	$(COMMON_SOURCES),$(AGENT_CFLAGS),$(AGENT_LIBS)))
+	$(COMMON_SOURCES) $(CONFINE_SOURCES),$(AGENT_CFLAGS),$(AGENT_LIBS) $(CONFINE_LIBS)))
 GUEST_BIN += build/bin/sivshmem-agent
 
 $(eval $(call unit,test_agent_config,tests/unit/test_agent_config.c \

@@ -7,20 +7,16 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#include <openssl/crypto.h>
 
 #include "agent.h"
 #include "common/admin.h"
+#include "common/confine.h"
 #include "common/log.h"
+#include "common/secure_heap.h"
 #include "standalone.h"
-
-#define SECURE_HEAP     (256 * 1024) /* bytes, a power of two; a P-256 key takes under 1 KiB */
-#define SECURE_HEAP_MIN 32           /* bytes of its smallest block */
 
 #ifndef SIVSHMEM_VERSION
 #define SIVSHMEM_VERSION "0.1.0"
@@ -28,7 +24,7 @@
 
 const char *argp_program_version = "sivshmem-agent " SIVSHMEM_VERSION;
 
-enum { OPT_READY_FD = 256, OPT_LOG_LEVEL, OPT_CHECK };
+enum { OPT_READY_FD = 256, OPT_LOG_LEVEL, OPT_CHECK, OPT_SANDBOX };
 
 static const struct argp_option options[] = {
 	{ "config", 'c', "FILE", 0, "configuration (" AGENT_CONFIG ")", 0 },
@@ -39,6 +35,8 @@ static const struct argp_option options[] = {
 	{ "log-level", OPT_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug", 0 },
 	{ "ready-fd", OPT_READY_FD, "N", 0,
 	  "write a line to descriptor N once processes can connect", 0 },
+	{ "sandbox", OPT_SANDBOX, "MODE", 0,
+	  "system calls that it does not need: enforce (refused, the default), log or off", 0 },
 	{ 0 },
 };
 
@@ -46,6 +44,7 @@ struct args {
 	const char *config;
 	bool check, standalone;
 	enum log_level level;
+	enum confine_mode sandbox;
 	int ready_fd;
 };
 
@@ -68,6 +67,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!log_level_parse(arg, &a->level))
 			argp_error(state, "--log-level: \"%s\": error, warning, info or debug", arg);
 		return 0;
+	case OPT_SANDBOX:
+		if (!confine_mode_parse(arg, &a->sandbox))
+			argp_error(state, "--sandbox: \"%s\": enforce, log or off", arg);
+		return 0;
 	case OPT_READY_FD:
 		a->ready_fd = strtol(arg, &end, 10);
 		if (!arg[0] || *end || a->ready_fd < 0 || fcntl(a->ready_fd, F_GETFD) < 0)
@@ -85,7 +88,9 @@ static const struct argp argp = {
 	       "to the services of other VMs.\vSee sivshmem-agent(8) and agent.conf(5).",
 };
 
-static struct args args = { .config = AGENT_CONFIG, .level = LOG_LEVEL_INFO, .ready_fd = -1 };
+static struct args args = {
+	.config = AGENT_CONFIG, .level = LOG_LEVEL_INFO, .ready_fd = -1, .sandbox = CONFINE_ENFORCE,
+};
 
 static void ready(struct agent *agent)
 {
@@ -109,35 +114,6 @@ static void got_signal(int signo, void *arg)
 	loop_stop(agent->loop);
 }
 
-/*
- * Keeps CAP_NET_ADMIN, which the module's netlink asks for, and no other capability. Files are read
- * as root's from then on; nothing is opened later that root's rights alone do not cover.
- */
-static int drop_capabilities(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { 0 } };
-	const uint32_t keep = 1u << CAP_NET_ADMIN;
-
-	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
-		if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1 && cap != CAP_NET_ADMIN &&
-		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EPERM)
-			return -errno;
-	data[0].effective = data[0].permitted = keep;
-	if (syscall(SYS_capset, &header, data))
-		return -errno;
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
-}
-
-/* Keys live in this memory: no core dumps, no ptrace by the same uid, no swap where possible. */
-static void protect_memory(void)
-{
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
-		log_warning("core dumps could not be switched off: %s", strerror(errno));
-	if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_MIN) != 1)
-		log_debug("keys' memory is not locked: raise the limit of locked memory");
-}
-
 /* The folder of the admin socket: /run is empty after a boot. */
 static void make_folder(const char *path)
 {
@@ -149,6 +125,25 @@ static void make_folder(const char *path)
 		mkdir(folder, 0755); /* whether it is there shows when the socket is made */
 	}
 	free(folder);
+}
+
+/*
+ * Keeps CAP_NET_ADMIN, which the module's netlink asks for, and no other capability. Files are read
+ * as root's from then on; nothing is opened later that root's rights alone do not cover.
+ */
+static bool give_up_rights(void)
+{
+	static const int families[] = { AF_UNIX, AF_NETLINK, 0 };
+	static const char *const none[] = { NULL };
+	const struct confine_calls calls = { .names = none, .families = families };
+	int err = confine_capabilities(1ull << CAP_NET_ADMIN);
+
+	if (err)
+		log_warning("capabilities could not be dropped: %s", strerror(-err));
+	err = confine_calls(args.sandbox, &calls);
+	if (err)
+		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
+	return !err;
 }
 
 static int open_control(const struct agent_config *config)
@@ -200,9 +195,8 @@ static int serve(struct loop *loop, const struct agent_config *config)
 			  config->admin, strerror(errno));
 		goto out_agent;
 	}
-	err = drop_capabilities();
-	if (err)
-		log_warning("capabilities could not be dropped: %s", strerror(-err));
+	if (!give_up_rights())
+		goto out_admin;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -213,6 +207,7 @@ static int serve(struct loop *loop, const struct agent_config *config)
 		log_error("loop: %s", strerror(-err));
 	code = err ? 1 : agent->exit_code;
 
+out_admin:
 	admin_free(admin);
 out_agent:
 	agent_stop(agent);
@@ -239,7 +234,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	protect_memory();
+	confine_memory();
+	secure_heap_open();
 	loop = loop_new();
 	if (!loop) {
 		log_error("loop: %s", strerror(errno));

@@ -3,7 +3,14 @@
 COMMON_SOURCES := $(addprefix handshake-agent/common/,admin.c log.c loop.c stream.c unix.c)
 COMMON_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent
 COMMON_LIBS := -ljansson
+# Least privilege: for the programs that are daemons.
+CONFINE_SOURCES := handshake-agent/common/confine.c
+CONFINE_LIBS := $(shell pkg-config --libs libseccomp)
+$(if $(CONFINE_LIBS),,$(error libseccomp is not there, and no daemon is built without it: run make setup, or install libseccomp-dev))
 # Configuration files and "did you mean": for those that have one.
 CONFIG_SOURCES := $(addprefix handshake-agent/common/,\
 	config_parse.c config_text.c config_value.c suggest.c)
 CONFIG_LIBS := -lconfuse
+
+$(eval $(call unit,test_confine,tests/unit/test_confine.c $(CONFINE_SOURCES) \
+	handshake-agent/common/log.c,$(COMMON_CFLAGS),$(CONFINE_LIBS)))

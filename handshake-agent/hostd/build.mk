@@ -5,14 +5,15 @@ HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c 
 	$(HOST_CONFIG_SOURCES) $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC) $(SWITCH_CLIENT)
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 
-$(eval $(call program,sivshmem-hostd,handshake-agent/hostd/main.c $(HOSTD_SOURCES),\
-	$(COMMON_CFLAGS),$(HOSTD_LIBS)))
+$(eval $(call program,sivshmem-hostd,handshake-agent/hostd/main.c \
+	handshake-agent/hostd/starter.c $(HOSTD_SOURCES) $(CONFINE_SOURCES),\
+	$(COMMON_CFLAGS),$(HOSTD_LIBS) $(CONFINE_LIBS)))
 $(eval $(call unit,test_host_config,tests/unit/test_host_config.c $(HOST_CONFIG_SOURCES) \
 	handshake-agent/broker/policy.c $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
 $(eval $(call unit,test_loop,tests/unit/test_loop.c $(COMMON_SOURCES),\
 	$(COMMON_CFLAGS),$(COMMON_LIBS) -lpthread))
-$(eval $(call unit,test_hostd,tests/unit/test_hostd.c $(BROKER_TEST_SOURCES),\
-	$(COMMON_CFLAGS),$(BROKER_LIBS)))
+$(eval $(call unit,test_hostd,tests/unit/test_hostd.c $(BROKER_TEST_SOURCES) $(CONFINE_SOURCES),\
+	$(COMMON_CFLAGS),$(BROKER_LIBS) $(CONFINE_LIBS)))
 build/unit/test_hostd: | build/bin/sivshmem-hostd build/bin/sivshmem-switch
 $(eval $(call fuzzer,fuzz_host_config,tests/fuzz/fuzz_host_config.c $(HOST_CONFIG_SOURCES) \
 	handshake-agent/broker/policy.c $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))

@@ -18,12 +18,12 @@
 struct links;
 
 /*
- * Connects to the switch in the run folder, or starts @switch_binary, and makes the links of the
+ * Connects to the switch in the run folder, or lets @starter start @switch_binary, and makes the links of the
  * configuration known to both it and the broker. NULL: the log says why. Without links in the
  * configuration there is no switch.
  */
 struct links *links_open(struct loop *loop, const struct host_config *config, struct broker *broker,
-			 const char *switch_binary);
+			 const char *switch_binary, int starter);
 /* The switch and its links stay. */
 void links_close(struct links *links);
 

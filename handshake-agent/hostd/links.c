@@ -19,10 +19,10 @@
 #include "common/list.h"
 #include "common/log.h"
 #include "hostd.h"
+#include "starter.h"
 #include "switch/switch_client.h"
 
 #define RECONNECT_MS 1000u /* between attempts to reach a switch that is lost and does not start */
-#define SWITCH_LOG   "switch.log" /* in the run folder */
 
 struct links_end {
 	bool joined;
@@ -43,6 +43,7 @@ struct links {
 	const struct host_config *config;
 	struct broker *broker;
 	const char *switch_binary;
+	int starter;
 	int fd; /* -1: lost */
 	struct loop_io io;
 	struct loop_timer reconnect;
@@ -331,7 +332,6 @@ static int sync_links(struct links *links, bool same_switch)
 
 static int connect_or_start(struct links *links, struct swp_hello_reply *hello)
 {
-	char log_file[HOST_SUN_PATH + sizeof(SWITCH_LOG)];
 	const char *run = links->config->run;
 	int fd, err;
 
@@ -341,11 +341,10 @@ static int connect_or_start(struct links *links, struct swp_hello_reply *hello)
 	if (links->instance)
 		log_error("switch: it is gone: VMs that run keep the links they have, and must be "
 			  "restarted to get new ones");
-	snprintf(log_file, sizeof(log_file), "%s/" SWITCH_LOG, run);
-	err = switch_start(links->switch_binary, run, log_file);
+	err = starter_start(links->starter);
 	if (err) {
-		log_error("%s: does not start: %s: see %s", links->switch_binary, strerror(-err),
-			  log_file);
+		log_error("%s: does not start: %s: see switch.log in %s", links->switch_binary,
+			  strerror(-err), run);
 		return err;
 	}
 	log_info("switch: started %s", links->switch_binary);
@@ -390,7 +389,7 @@ static void links_reconnect(struct loop_timer *timer)
 }
 
 struct links *links_open(struct loop *loop, const struct host_config *config, struct broker *broker,
-			 const char *switch_binary)
+			 const char *switch_binary, int starter)
 {
 	struct links *links = calloc(1, sizeof(*links));
 
@@ -400,6 +399,7 @@ struct links *links_open(struct loop *loop, const struct host_config *config, st
 	links->config = config;
 	links->broker = broker;
 	links->switch_binary = switch_binary;
+	links->starter = starter;
 	links->fd = -1;
 	links->io.ready = links_ready;
 	links->reconnect.due = links_reconnect;

@@ -4,22 +4,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "broker/audit_journal.h"
+#include "common/confine.h"
 #include "common/log.h"
+#include "common/secure_heap.h"
 #include "hostd.h"
+#include "starter.h"
 
 #define LOCK_FILE     "hostd.lock" /* in the run folder */
 #define SWITCH_BINARY "sivshmem-switch"
+#define SWITCH_LOG    "switch.log" /* in the run folder */
 
 #ifndef SIVSHMEM_VERSION
 #define SIVSHMEM_VERSION "0.1.0"
@@ -27,7 +32,7 @@
 
 const char *argp_program_version = "sivshmem-hostd " SIVSHMEM_VERSION;
 
-enum { OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_READY_FD, OPT_SWITCH, OPT_PID_FILE, OPT_FOREGROUND };
+enum { OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_READY_FD, OPT_SWITCH, OPT_PID_FILE, OPT_FOREGROUND, OPT_SANDBOX };
 
 static const struct argp_option options[] = {
 	{ "config", 'c', "FILE", 0, "configuration (" HOST_CONFIG ")", 0 },
@@ -43,6 +48,8 @@ static const struct argp_option options[] = {
 	{ "log-level", OPT_LOG_LEVEL, "LEVEL", 0, "error, warning, info (default) or debug", 0 },
 	{ "foreground", OPT_FOREGROUND, NULL, 0,
 	  "stay in the foreground, which it does anyway", 0 },
+	{ "sandbox", OPT_SANDBOX, "MODE", 0,
+	  "system calls that it does not need: enforce (refused, the default), log or off", 0 },
 	{ 0 },
 };
 
@@ -52,6 +59,7 @@ struct args {
 	const char *pid_file;
 	bool check;
 	enum log_level level;
+	enum confine_mode sandbox;
 	int ready_fd;
 };
 
@@ -75,6 +83,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		args->pid_file = arg;
 		return 0;
 	case OPT_FOREGROUND:
+		return 0;
+	case OPT_SANDBOX:
+		if (!confine_mode_parse(arg, &args->sandbox))
+			argp_error(state, "--sandbox: \"%s\": one of enforce, log, off", arg);
 		return 0;
 	case OPT_LOG_LEVEL:
 		if (!log_level_parse(arg, &args->level))
@@ -110,6 +122,7 @@ struct hostd {
 	struct args args;
 	struct host_config *config;
 	char switch_binary[PATH_MAX];
+	int starter; /* -1: none */
 	int lock_fd; /* -1: none */
 	struct loop *loop;
 	struct ca *ca;
@@ -228,6 +241,38 @@ static bool write_pid_file(const char *path)
 	return ok;
 }
 
+/* What starts a switch, before there is a key in memory. */
+static bool open_starter(struct hostd *hostd)
+{
+	char log_file[PATH_MAX];
+
+	snprintf(log_file, sizeof(log_file), "%s/" SWITCH_LOG, hostd->config->run);
+	hostd->starter = starter_open(hostd->switch_binary, hostd->config->run, log_file);
+	if (hostd->starter < 0)
+		log_error("starter of the switch: %s", strerror(-hostd->starter));
+	return hostd->starter >= 0;
+}
+
+/*
+ * Keeps what gives each VM's control socket to the user of its QEMU, sets its mode, and finds out
+ * whether anybody listens there.
+ */
+static bool give_up_rights(enum confine_mode mode)
+{
+	static const int families[] = { AF_UNIX, 0 };
+	static const char *const none[] = { NULL };
+	const struct confine_calls calls = { .names = none, .families = families };
+	int err = confine_capabilities(1ull << CAP_CHOWN | 1ull << CAP_FOWNER |
+				       1ull << CAP_DAC_OVERRIDE);
+
+	if (err)
+		log_warning("capabilities could not be dropped: %s", strerror(-err));
+	err = confine_calls(mode, &calls);
+	if (err)
+		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
+	return !err;
+}
+
 static bool open_broker(struct hostd *hostd)
 {
 	const struct host_config *config = hostd->config;
@@ -290,10 +335,15 @@ static bool start(struct hostd *hostd)
 		log_error("signals: %s", strerror(-err));
 		return false;
 	}
+	if (!open_starter(hostd))
+		return false;
+	confine_memory();
+	secure_heap_open();
 	if (!open_broker(hostd))
 		return false;
 	/* Links before agents: what an agent reports is about links that are known. */
-	hostd->links = links_open(hostd->loop, hostd->config, hostd->broker, hostd->switch_binary);
+	hostd->links = links_open(hostd->loop, hostd->config, hostd->broker, hostd->switch_binary,
+				  hostd->starter);
 	if (!hostd->links)
 		return false;
 	hostd->control = control_open(hostd->loop, hostd->config, hostd->broker);
@@ -306,7 +356,9 @@ static bool start(struct hostd *hostd)
 		log_error("%s/" HOST_ADMIN ": %s", hostd->config->run, strerror(-err));
 		return false;
 	}
-	return !hostd->args.pid_file || write_pid_file(hostd->args.pid_file);
+	if (hostd->args.pid_file && !write_pid_file(hostd->args.pid_file))
+		return false;
+	return give_up_rights(hostd->args.sandbox);
 }
 
 /* Of what start() has made, whatever that is. The switch stays, and what the VMs have open. */
@@ -322,6 +374,8 @@ static void stop(struct hostd *hostd)
 	audit_close(hostd->audit);
 	ca_close(hostd->ca);
 	loop_free(hostd->loop);
+	if (hostd->starter >= 0)
+		close(hostd->starter);
 	if (hostd->lock_fd >= 0)
 		close(hostd->lock_fd);
 }
@@ -340,7 +394,9 @@ static void say_ready(int fd)
 int main(int argc, char **argv)
 {
 	struct hostd hostd = {
-		.args = { .config = HOST_CONFIG, .level = LOG_LEVEL_INFO, .ready_fd = -1 },
+		.args = { .config = HOST_CONFIG, .level = LOG_LEVEL_INFO, .ready_fd = -1,
+			  .sandbox = CONFINE_ENFORCE },
+		.starter = -1,
 		.lock_fd = -1,
 	};
 	int status = EXIT_FAILURE;
@@ -357,8 +413,6 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
-	/* The CA's key lies in this memory. */
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	raise_descriptor_limit();
 	if (find_switch(&hostd.args, hostd.switch_binary) && start(&hostd)) {
 		log_info("ready: %u vms, %u links", hostd.config->policy->n_vms,

@@ -9,7 +9,8 @@ SWITCH_CORE := $(addprefix $(SWITCH_DIR)/, \
 # what sivshmem-hostd links, with -I$(SWITCH_DIR)
 SWITCH_CLIENT := $(SWITCH_DIR)/switch_client.c
 
-$(eval $(call program,sivshmem-switch,$(SWITCH_DIR)/main.c $(SWITCH_CORE),$(SWITCH_CFLAGS),))
+$(eval $(call program,sivshmem-switch,$(SWITCH_DIR)/main.c $(SWITCH_CORE) \
+	$(CONFINE_SOURCES),$(SWITCH_CFLAGS),$(CONFINE_LIBS)))
 $(eval $(call program,siv-switchctl,tests/tools/siv-switchctl.c $(SWITCH_CLIENT),$(SWITCH_CFLAGS),))
 
 SWITCH_FIXTURE := tests/unit/test_switch_fixture.c $(SWITCH_CORE) $(SWITCH_CLIENT)

@@ -4,15 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/confine.h"
 #include "common/log.h"
 #include "switch.h"
 #include "unix_socket.h"
@@ -26,6 +29,7 @@ struct args {
 	const char *run_dir;
 	int ready_fd;
 	enum log_level level;
+	enum confine_mode sandbox;
 };
 
 static const struct argp_option options[] = {
@@ -34,6 +38,8 @@ static const struct argp_option options[] = {
 	{ "log-level", 'l', "LEVEL", 0, "error, warning, info (default) or debug", 0 },
 	{ "ready-fd", 'f', "FD", 0, "Write a newline to this descriptor, and close it, once the "
 	  "control socket can be connected", 0 },
+	{ "sandbox", 's', "MODE", 0,
+	  "system calls that it does not need: enforce (refused, the default), log or off", 0 },
 	{ 0 }
 };
 
@@ -51,6 +57,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (!log_level_parse(arg, &args->level))
 			argp_error(state, "--log-level: no level \"%s\"; use error, warning, info "
 				   "or debug", arg);
+		return 0;
+	case 's':
+		if (!confine_mode_parse(arg, &args->sandbox))
+			argp_error(state, "--sandbox: no mode \"%s\"; use enforce, log or off", arg);
 		return 0;
 	case 'f':
 		errno = 0;
@@ -185,6 +195,22 @@ static unsigned int count_joined(const struct switchd *sw)
 	return n;
 }
 
+/* Keeps what gives sockets to the users of their QEMUs. */
+static int give_up_rights(enum confine_mode mode)
+{
+	static const char *const names[] = { "memfd_create", "pidfd_open", NULL };
+	static const int families[] = { AF_UNIX, 0 };
+	const struct confine_calls calls = { .names = names, .families = families };
+	int err = confine_capabilities(1ull << CAP_CHOWN);
+
+	if (err)
+		log_warning("capabilities could not be dropped: %s", strerror(-err));
+	err = confine_calls(mode, &calls);
+	if (err)
+		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
+	return err;
+}
+
 static int serve(struct switchd *sw, int ready_fd)
 {
 	int err = take_signals(sw->loop);
@@ -210,7 +236,8 @@ static int serve(struct switchd *sw, int ready_fd)
 
 int main(int argc, char **argv)
 {
-	struct args args = { .run_dir = DEFAULT_RUN_DIR, .ready_fd = -1, .level = LOG_LEVEL_INFO };
+	struct args args = { .run_dir = DEFAULT_RUN_DIR, .ready_fd = -1, .level = LOG_LEVEL_INFO,
+			     .sandbox = CONFINE_ENFORCE };
 	char run_dir[PATH_MAX];
 	struct switchd sw;
 	int lock, err;
@@ -232,7 +259,9 @@ int main(int argc, char **argv)
 		log_error("cannot start: %s", strerror(-err));
 		goto unlock;
 	}
-	err = serve(&sw, args.ready_fd);
+	err = give_up_rights(args.sandbox);
+	if (!err)
+		err = serve(&sw, args.ready_fd);
 	switchd_exit(&sw);
 unlock:
 	close(lock);

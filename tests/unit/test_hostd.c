@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/capability.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 #include "common/admin.h"
+#include "common/confine.h"
 #include "common/unix.h"
 #include "remove_tree.h"
 
@@ -458,6 +461,131 @@ static void test_a_flood_of_refusals_keeps_its_count_and_others_lines(void **sta
 	assert_int_equal(n + dropped, flood);
 }
 
+/* The value of @key in /proc/PID/status. */
+static unsigned long long proc_status(pid_t pid, const char *key, int base)
+{
+	char path[64], line[256];
+	size_t len = strlen(key);
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, key, len) == 0 && line[len] == ':') {
+			fclose(file);
+			return strtoull(line + len + 1, NULL, base);
+		}
+	}
+	fail_msg("%s has no %s", path, key);
+	return 0;
+}
+
+static pid_t switch_pid(const struct daemon_fixture *d)
+{
+	char path[128];
+	FILE *file;
+	int pid;
+
+	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &pid), 1);
+	fclose(file);
+	return pid;
+}
+
+#define SECCOMP_FILTERED 2 /* proc(5) */
+
+static void assert_confined(pid_t pid, unsigned long long caps)
+{
+	assert_int_equal(proc_status(pid, "Seccomp", 10), SECCOMP_FILTERED);
+	assert_int_equal(proc_status(pid, "NoNewPrivs", 10), 1);
+	assert_int_equal(proc_status(pid, "CapInh", 16), 0);
+	assert_int_equal(proc_status(pid, "CapAmb", 16), 0);
+	assert_int_equal(proc_status(pid, "CapEff", 16) & ~caps, 0);
+	assert_int_equal(proc_status(pid, "CapPrm", 16) & ~caps, 0);
+	if (geteuid() == 0) {
+		assert_int_equal(proc_status(pid, "CapEff", 16), caps);
+		assert_int_equal(proc_status(pid, "CapBnd", 16), caps);
+	}
+}
+
+static void test_daemons_have_given_up_what_they_do_not_need(void **state)
+{
+	struct daemon_fixture *d = *state;
+
+	bring_up(d);
+	assert_confined(d->hostd, 1ull << CAP_CHOWN | 1ull << CAP_FOWNER | 1ull << CAP_DAC_OVERRIDE);
+	assert_confined(switch_pid(d), 1ull << CAP_CHOWN);
+}
+
+/* The errno of a look into @pid's memory by a process with the same user and capabilities. */
+static int look_into(pid_t pid, unsigned long long caps)
+{
+	char path[64];
+	int status;
+	pid_t looker = fork();
+
+	if (looker == 0) {
+		snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+		if (confine_capabilities(caps))
+			_exit(255);
+		_exit(open(path, O_RDONLY) < 0 ? errno : 0);
+	}
+	assert_int_equal(waitpid(looker, &status, 0), looker);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* No core, no ptrace, no /proc/PID/mem: not for a process that could do this to another one. */
+static void test_nobody_looks_into_hostd(void **state)
+{
+	struct daemon_fixture *d = *state;
+	unsigned long long caps = proc_status(d->hostd, "CapPrm", 16);
+	int told[2];
+	pid_t other;
+	char byte;
+
+	assert_int_equal(pipe(told), 0);
+	other = fork();
+	if (other == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (confine_capabilities(caps) || write(told[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(told[1]);
+	assert_int_equal(read(told[0], &byte, 1), 1);
+	close(told[0]);
+	assert_int_equal(look_into(other, caps), 0);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	assert_int_equal(look_into(d->hostd, caps), EACCES);
+}
+
+/* Who reads what guests write cannot run a program; a switch that is lost is started all the same. */
+static void test_a_lost_switch_is_started_again(void **state)
+{
+	struct daemon_fixture *d = *state;
+	char path[128];
+	struct pollfd changed = { .fd = inotify_init1(IN_CLOEXEC), .events = POLLIN };
+	pid_t before;
+
+	bring_up(d);
+	before = switch_pid(d);
+	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
+	assert_true(inotify_add_watch(changed.fd, path, IN_MODIFY) >= 0);
+	kill(before, SIGKILL);
+	assert_int_equal(poll(&changed, 1, PATIENCE_MS), 1); /* the next one writes its pid there */
+	close(changed.fd);
+	barrier(d);
+	assert_int_not_equal(switch_pid(d), before);
+	assert_int_equal(kill(switch_pid(d), 0), 0);
+	assert_confined(switch_pid(d), 1ull << CAP_CHOWN);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -470,6 +598,9 @@ int main(void)
 		TEST(test_vm_killed_while_no_hostd_looked),
 		TEST(test_one_hostd_and_one_stream_for_each_vm),
 		TEST(test_a_flood_of_refusals_keeps_its_count_and_others_lines),
+		TEST(test_daemons_have_given_up_what_they_do_not_need),
+		TEST(test_nobody_looks_into_hostd),
+		TEST(test_a_lost_switch_is_started_again),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
