@@ -8,7 +8,7 @@ AGENT_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent $(shell pkg-config --cflags libn
 AGENT_LIBS := $(CONFIG_LIBS) $(shell pkg-config --libs libnl-genl-3.0) -lssl -lcrypto -ljansson
 
 $(eval $(call program,sivshmem-agent,$(AGENT_DIR)/main.c $(AGENT_CORE) $(BROKER_SOURCES) \
-	$(COMMON_SOURCES) $(CONFINE_SOURCES),$(AGENT_CFLAGS),$(AGENT_LIBS) $(CONFINE_LIBS)))
+	$(COMMON_SOURCES) $(CONFINE_SOURCES) $(SECRETS_SOURCES),$(AGENT_CFLAGS),$(AGENT_LIBS) $(CONFINE_LIBS)))
 GUEST_BIN += build/bin/sivshmem-agent
 
 $(eval $(call unit,test_agent_config,tests/unit/test_agent_config.c \
@@ -21,6 +21,11 @@ $(foreach t,test_tls test_resume test_attacks_tls,\
 	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/cert_maker.c \
 	$(addprefix $(AGENT_DIR)/,tickets.c tls.c x509.c) \
 	$(PROTO_SRC),$(AGENT_CFLAGS),-lssl -lcrypto)))
+
+$(eval $(call unit,test_secrets,tests/unit/test_secrets.c tests/unit/cert_maker.c \
+	$(addprefix $(AGENT_DIR)/,tickets.c tls.c x509.c) \
+	$(addprefix handshake-agent/broker/,ca.c ca_file.c) handshake-agent/common/log.c $(SECRETS_SOURCES) \
+	$(PROTO_SRC),$(AGENT_CFLAGS),-lssl -lcrypto))
 
 AGENT_TEST_SOURCES := tests/unit/fake_kernel.c tests/unit/cert_maker.c $(AGENT_CORE) \
 	$(BROKER_SOURCES) $(COMMON_SOURCES)

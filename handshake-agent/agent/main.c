@@ -15,7 +15,7 @@
 #include "common/admin.h"
 #include "common/confine.h"
 #include "common/log.h"
-#include "common/secure_heap.h"
+#include "common/secrets.h"
 #include "standalone.h"
 
 #ifndef SIVSHMEM_VERSION
@@ -235,7 +235,7 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	confine_memory();
-	secure_heap_open();
+	secrets_init();
 	loop = loop_new();
 	if (!loop) {
 		log_error("loop: %s", strerror(errno));

@@ -38,6 +38,18 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
 	return -1;
 }
 
+/* With no buffer of stdio's, which nobody would cleanse. */
+static FILE *open_stream(int fd, const char *mode)
+{
+	FILE *file = fdopen(fd, mode);
+
+	if (file)
+		setvbuf(file, NULL, _IONBF, 0);
+	else
+		close(fd);
+	return file;
+}
+
 static int load_key(const char *path, EVP_PKEY **key, char error[CA_ERROR_LEN])
 {
 	struct stat st;
@@ -47,11 +59,9 @@ static int load_key(const char *path, EVP_PKEY **key, char error[CA_ERROR_LEN])
 
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : system_error(error, path);
-	file = fdopen(fd, "r");
-	if (!file) {
-		close(fd);
+	file = open_stream(fd, "r");
+	if (!file)
 		return system_error(error, path);
-	}
 	if (fstat(fd, &st) < 0) {
 		system_error(error, path);
 		goto out;
@@ -72,15 +82,17 @@ out:
 int ca_file_load(const char *key_path, const char *cert_path, EVP_PKEY **key, X509 **cert,
 		 char error[CA_ERROR_LEN])
 {
-	FILE *file;
-	int err;
+	FILE *file = NULL;
+	int fd, err;
 
 	*key = NULL;
 	*cert = NULL;
 	err = load_key(key_path, key, error);
 	if (err)
 		return err;
-	file = fopen(cert_path, "re");
+	fd = open(cert_path, O_RDONLY | O_CLOEXEC | O_NOCTTY); /* may be the key's file */
+	if (fd >= 0)
+		file = open_stream(fd, "r");
 	if (!file) {
 		err = system_error(error, cert_path);
 		goto err_key;
@@ -130,11 +142,9 @@ static int write_temporary(const char *temporary, mode_t mode, EVP_PKEY *key, X5
 	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)
 		return system_error(error, temporary);
-	file = fdopen(fd, "w");
-	if (!file) {
-		close(fd);
+	file = open_stream(fd, "w");
+	if (!file)
 		goto err_unlink;
-	}
 	if ((key && !PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) ||
 	    !PEM_write_X509(file, cert) || fchmod(fd, mode) < 0 || fflush(file) != 0 ||
 	    fsync(fd) < 0) {

@@ -5,6 +5,8 @@ COMMON_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent
 COMMON_LIBS := -ljansson
 # Least privilege: for the programs that are daemons.
 CONFINE_SOURCES := handshake-agent/common/confine.c
+# Keys in memory: for those of them that link OpenSSL.
+SECRETS_SOURCES := handshake-agent/common/secrets.c
 CONFINE_LIBS := $(shell pkg-config --libs libseccomp)
 $(if $(CONFINE_LIBS),,$(error libseccomp is not there, and no daemon is built without it: run make setup, or install libseccomp-dev))
 # Configuration files and "did you mean": for those that have one.

@@ -6,7 +6,8 @@ HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c 
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 
 $(eval $(call program,sivshmem-hostd,handshake-agent/hostd/main.c \
-	handshake-agent/hostd/starter.c $(HOSTD_SOURCES) $(CONFINE_SOURCES),\
+	handshake-agent/hostd/starter.c $(HOSTD_SOURCES) $(CONFINE_SOURCES) \
+	$(SECRETS_SOURCES),\
 	$(COMMON_CFLAGS),$(HOSTD_LIBS) $(CONFINE_LIBS)))
 $(eval $(call unit,test_host_config,tests/unit/test_host_config.c $(HOST_CONFIG_SOURCES) \
 	handshake-agent/broker/policy.c $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))

@@ -18,7 +18,7 @@
 #include "broker/audit_journal.h"
 #include "common/confine.h"
 #include "common/log.h"
-#include "common/secure_heap.h"
+#include "common/secrets.h"
 #include "hostd.h"
 #include "starter.h"
 
@@ -338,7 +338,7 @@ static bool start(struct hostd *hostd)
 	if (!open_starter(hostd))
 		return false;
 	confine_memory();
-	secure_heap_open();
+	secrets_init();
 	if (!open_broker(hostd))
 		return false;
 	/* Links before agents: what an agent reports is about links that are known. */

@@ -12,7 +12,7 @@ $(eval $(call program,siv-faults,tests/guest/siv-faults.c $(LIBSIVSHMEM_SRC),-D_
 GUEST_BIN += build/bin/siv-faults
 # the agent with a seam where it takes its certificate into use
 $(eval $(call program,lab-agent,tests/guest/lab_agent.c tests/unit/cert_maker.c $(AGENT_DIR)/main.c $(AGENT_CORE) \
-	$(BROKER_SOURCES) $(COMMON_SOURCES) $(CONFINE_SOURCES),$(AGENT_CFLAGS) -Itests/unit,$(AGENT_LIBS) $(CONFINE_LIBS) -Wl$(comma)--wrap=tls_context_new))
+	$(BROKER_SOURCES) $(COMMON_SOURCES) $(CONFINE_SOURCES) $(SECRETS_SOURCES),$(AGENT_CFLAGS) -Itests/unit,$(AGENT_LIBS) $(CONFINE_LIBS) -Wl$(comma)--wrap=tls_context_new))
 GUEST_BIN += build/bin/lab-agent
 # random calls against a model, over AF_UNIX too: `build/bin/siv-random model`
 $(eval $(call program,siv-random,$(addprefix tests/guest/random/,main.c stream.c where.c vec.c model.c calls.c \
