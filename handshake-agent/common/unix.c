@@ -3,6 +3,7 @@
 #include "unix.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,15 +42,23 @@ int unix_connect(const char *path)
 static int clear_path(const char *path)
 {
 	struct stat st;
+	bool taken_back;
 	int fd;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
+	/*
+	 * An earlier run has given it away: only its owner may connect, but for CAP_DAC_OVERRIDE,
+	 * which opens every other file, too. CAP_CHOWN is there anyway.
+	 */
+	taken_back = st.st_uid != geteuid() && lchown(path, geteuid(), (gid_t)-1) == 0;
 	fd = unix_connect(path);
 	if (fd >= 0) {
 		close(fd);
+		if (taken_back && lchown(path, st.st_uid, (gid_t)-1) < 0)
+			return -errno;
 		return -EADDRINUSE;
 	}
 	if (fd != -ECONNREFUSED)
@@ -76,8 +85,9 @@ int unix_listen(struct unix_listener *listener, const char *path, mode_t mode, u
 		err = -errno;
 		goto err_close;
 	}
-	if ((owner != (uid_t)-1 && lchown(path, owner, (gid_t)-1) < 0) || lstat(path, &st) < 0 ||
-	    chmod(path, mode) < 0 || listen(fd, SOMAXCONN) < 0) {
+	/* The mode first: afterwards it is another's, and changing it would need CAP_FOWNER. */
+	if (chmod(path, mode) < 0 || (owner != (uid_t)-1 && lchown(path, owner, (gid_t)-1) < 0) ||
+	    lstat(path, &st) < 0 || listen(fd, SOMAXCONN) < 0) {
 		err = -errno;
 		goto err_unlink;
 	}

@@ -253,17 +253,13 @@ static bool open_starter(struct hostd *hostd)
 	return hostd->starter >= 0;
 }
 
-/*
- * Keeps what gives each VM's control socket to the user of its QEMU, sets its mode, and finds out
- * whether anybody listens there.
- */
+/* Keeps what gives each VM's control socket to the user of its QEMU. */
 static bool give_up_rights(enum confine_mode mode)
 {
 	static const int families[] = { AF_UNIX, 0 };
 	static const char *const none[] = { NULL };
 	const struct confine_calls calls = { .names = none, .families = families };
-	int err = confine_capabilities(1ull << CAP_CHOWN | 1ull << CAP_FOWNER |
-				       1ull << CAP_DAC_OVERRIDE);
+	int err = confine_capabilities(1ull << CAP_CHOWN);
 
 	if (err)
 		log_warning("capabilities could not be dropped: %s", strerror(-err));

@@ -34,6 +34,7 @@ struct daemon_fixture {
 	char folder[64], config[96], log[96];
 	pid_t hostd;
 	pid_t qemu[N_VMS]; /* 0: none */
+	unsigned long long caps; /* that hostd is started with; 0: all */
 };
 
 static void write_config(const struct daemon_fixture *d)
@@ -43,6 +44,7 @@ static void write_config(const struct daemon_fixture *d)
 	assert_non_null(file);
 	fprintf(file,
 		"trust-domain = \"test.example\"\nrun = \"%s/run\"\nstate = \"%s/state\"\n"
+		"audit-journal = no\n"
 		"vm \"a\" { services = {\"cli\", \"loc\"} local-size = \"2M\" }\n"
 		"vm \"b\" { services = {\"srv\"} }\n"
 		"vm \"c\" { services = {\"srv2\"} }\n"
@@ -72,6 +74,8 @@ static void start_hostd(struct daemon_fixture *d)
 		dup2(log, STDERR_FILENO);
 		dup2(log, STDOUT_FILENO);
 		dup2(ready[1], 5);
+		if (d->caps && confine_capabilities(d->caps))
+			_exit(126);
 		execl(program, program, "--config", d->config, "--ready-fd", "5", "--log-level",
 		      "debug", NULL);
 		_exit(127);
@@ -516,7 +520,7 @@ static void test_daemons_have_given_up_what_they_do_not_need(void **state)
 	struct daemon_fixture *d = *state;
 
 	bring_up(d);
-	assert_confined(d->hostd, 1ull << CAP_CHOWN | 1ull << CAP_FOWNER | 1ull << CAP_DAC_OVERRIDE);
+	assert_confined(d->hostd, 1ull << CAP_CHOWN);
 	assert_confined(switch_pid(d), 1ull << CAP_CHOWN);
 }
 
@@ -565,6 +569,70 @@ static void test_nobody_looks_into_hostd(void **state)
 	assert_int_equal(look_into(d->hostd, caps), EACCES);
 }
 
+#define QEMU_USER 12345u
+
+static void assert_socket_of_qemu(const struct daemon_fixture *d)
+{
+	struct stat st;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/run/vm-b.sock", d->folder);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_int_equal(st.st_uid, QEMU_USER);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void write_qemu_user_config(const char *config, const char *run, const char *control)
+{
+	FILE *file = fopen(config, "w");
+
+	assert_non_null(file);
+	fprintf(file,
+		"trust-domain = \"test.example\"\nrun = \"%s\"\nstate = \"%s.state\"\n"
+		"vm \"b\" { services = {\"srv\"} user = \"%u\" control = \"%s\" }\n",
+		run, run, QEMU_USER, control);
+	fclose(file);
+}
+
+/* Sockets that are another user's are made, found stale and made anew with CAP_CHOWN alone. */
+static void test_sockets_of_other_users_need_one_capability(void **state)
+{
+	struct daemon_fixture *d = *state;
+	char program[300], run[96], control[128], config[128];
+	int status;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		skip(); /* cannot give anything away */
+	kill_hostd(d, SIGTERM, 0);
+	snprintf(run, sizeof(run), "%s/run", d->folder);
+	snprintf(control, sizeof(control), "%s/vm-b.sock", run);
+	write_qemu_user_config(d->config, run, control);
+	d->caps = 1ull << CAP_CHOWN; /* as the unit's bounding set has it */
+	for (int round = 0; round < 3; round++) {
+		start_hostd(d);
+		assert_confined(d->hostd, d->caps);
+		assert_socket_of_qemu(d);
+		if (round < 2)
+			kill_hostd(d, SIGKILL, 0);
+	}
+	/* One that is in use is not taken from its owner. */
+	snprintf(program, sizeof(program), "%s/sivshmem-hostd", d->bin);
+	snprintf(run, sizeof(run), "%s/run2", d->folder);
+	snprintf(config, sizeof(config), "%s/host2.conf", d->folder);
+	write_qemu_user_config(config, run, control);
+	pid = fork();
+	if (pid == 0) {
+		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		if (confine_capabilities(d->caps) == 0)
+			execl(program, program, "--config", config, NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	assert_socket_of_qemu(d);
+}
+
 /* Who reads what guests write cannot run a program; a switch that is lost is started all the same. */
 static void test_a_lost_switch_is_started_again(void **state)
 {
@@ -601,6 +669,7 @@ int main(void)
 		TEST(test_daemons_have_given_up_what_they_do_not_need),
 		TEST(test_nobody_looks_into_hostd),
 		TEST(test_a_lost_switch_is_started_again),
+		TEST(test_sockets_of_other_users_need_one_capability),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
