@@ -84,6 +84,21 @@ ready_lines() { grep -c ready "$(vm_job_dir one agent)/out"; }
 	vm_run one siv-check run $URL many 16
 }
 
+@test "the agent has given up what it does not need, and nobody looks into its memory" {
+	local status limited="setpriv --bounding-set=-all,+net_admin --inh-caps=-all"
+
+	status=$(vm_run one 'cat /proc/$(pidof sivshmem-agent)/status')
+	grep -qx $'Seccomp:\t2' <<<"$status"
+	grep -qx $'NoNewPrivs:\t1' <<<"$status"
+	grep -qx $'CapEff:\t0000000000001000' <<<"$status" # CAP_NET_ADMIN
+	grep -qx $'CapBnd:\t0000000000001000' <<<"$status"
+	# root with the same capabilities may look into others, and not into the agent
+	vm_run one "$limited sh -c 'sleep 60 & cat /proc/\$!/environ >/dev/null; s=\$?; kill \$!; exit \$s'"
+	run vm_run one "$limited cat /proc/\$(pidof sivshmem-agent)/environ"
+	assert_failure
+	assert_output --partial 'Permission denied'
+}
+
 @test "an agent that is killed and started again is welcome" {
 	vm_job_kill one agent
 	vm_job one agent sivshmem-agent --ready-fd 1

@@ -39,7 +39,7 @@ vm_kernel_args()
 	local file extra args="console=ttyS0 loglevel=5 panic=-1 nokaslr mitigations=off no_timer_check nowatchdog"
 
 	args+=" cryptomgr.notests rcupdate.rcu_expedited=1 random.trust_cpu=on"
-	args+=" selinux=0 apparmor=0 audit=0"
+	args+=" selinux=0 apparmor=0"
 	if [[ $(vm_accel) == tcg ]]; then
 		# an emulated guest sees the host's counter and cannot calibrate it
 		args+=" tsc=reliable tsc_early_khz=$(vm_tsc_khz)"

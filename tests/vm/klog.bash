@@ -10,6 +10,8 @@ KLOG_REPORTS+='|Kernel panic|Call Trace:|[Uu]nable to handle|refcount_t:|Bad pag
 KLOG_REPORTS+='|soft lockup|workqueue lockup|list_(add|del) corruption|still has locks held'
 KLOG_REPORTS+='|lockdep is turned off|turning off the locking correctness validator'
 KLOG_REPORTS+='|sysfs: cannot create duplicate|trying to register non-static key'
+# seccomp: a daemon was refused a system call that it made
+KLOG_REPORTS+='|type=1326'
 KLOG_CONTEXT_LINES=40
 
 _klog() { echo "$VM_LOGS/$1/console.log"; }
