@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Audit lines for systemd's journal, by its native protocol: MESSAGE is the line as it stands in the
- * file, and each of its keys is a field of its own, SIVSHMEM_VM for "vm" and so on, to be asked for.
+ * Audit lines for systemd's journal, by its native protocol: MESSAGE is the line as it is in the
+ * file, and each of its keys is a field of its own, SIVSHMEM_VM for "vm" and so on.
  * Spoken here and not by libsystemd, which would be loaded, with what it needs, into each process
  * that holds keys.
  */

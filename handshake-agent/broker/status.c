@@ -106,13 +106,13 @@ int broker_status(const struct broker *broker, json_t *reply)
 	}
 	for (int reason = 0; reason <= SIVP_R_MAX; reason++)
 		refused[reason] = audit_count(broker->config.audit, (enum sivp_reason)reason);
-	return json_object_set_new(reply, "trust_domain",
-				   json_string(broker->config.policy->domain)) ||
-			       json_object_set_new(reply, "vms", vms) ||
-			       json_object_set_new(reply, "links", links) ||
-			       json_object_set_new(reply, "refused", reasons_json(refused)) ||
-			       json_object_set_new(reply, "audit", audit_json(broker->config.audit)) ?
-		       -1 : 0;
+	if (json_object_set_new(reply, "trust_domain",
+				json_string(broker->config.policy->domain)) ||
+	    json_object_set_new(reply, "vms", vms) || json_object_set_new(reply, "links", links) ||
+	    json_object_set_new(reply, "refused", reasons_json(refused)) ||
+	    json_object_set_new(reply, "audit", audit_json(broker->config.audit)))
+		return -1;
+	return 0;
 }
 
 static json_t *channel_json(const struct channel *channel)

@@ -2,8 +2,8 @@
 /*
  * What a daemon gives up: capabilities, core dumps, and system calls that it does not need.
  *
- * Each daemon has a list of its own beside main(); what all of them need is confine.c's. A call that
- * is on neither fails with EPERM and is logged by the kernel, so that a list which misses something
+ * Each daemon has a list of its own beside main(); what all of them need is confine.c's. A call
+ * that is on neither fails with EPERM and is logged by the kernel, so that a list which misses something
  * costs an operation and not the daemon. Calls that only an intruder would make (to run a program,
  * look into another process, load code into the kernel) end the process with SIGSYS.
  *

@@ -18,8 +18,8 @@
 struct links;
 
 /*
- * Connects to the switch in the run folder, or lets @starter start @switch_binary, and makes the links of the
- * configuration known to both it and the broker. NULL: the log says why. Without links in the
+ * Connects to the switch in the run folder, or lets @starter start @switch_binary, and makes the
+ * links of the configuration known to both it and the broker. NULL: the log says why. Without links in the
  * configuration there is no switch.
  */
 struct links *links_open(struct loop *loop, const struct host_config *config, struct broker *broker,

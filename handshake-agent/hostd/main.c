@@ -32,7 +32,10 @@
 
 const char *argp_program_version = "sivshmem-hostd " SIVSHMEM_VERSION;
 
-enum { OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_READY_FD, OPT_SWITCH, OPT_PID_FILE, OPT_FOREGROUND, OPT_SANDBOX };
+enum {
+	OPT_CHECK = 256, OPT_LOG_LEVEL, OPT_READY_FD, OPT_SWITCH, OPT_PID_FILE, OPT_FOREGROUND,
+	OPT_SANDBOX,
+};
 
 static const struct argp_option options[] = {
 	{ "config", 'c', "FILE", 0, "configuration (" HOST_CONFIG ")", 0 },

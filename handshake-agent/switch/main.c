@@ -60,7 +60,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 's':
 		if (!confine_mode_parse(arg, &args->sandbox))
-			argp_error(state, "--sandbox: no mode \"%s\"; use enforce, log or off", arg);
+			argp_error(state, "--sandbox: no mode \"%s\"; use enforce, log or off",
+				   arg);
 		return 0;
 	case 'f':
 		errno = 0;

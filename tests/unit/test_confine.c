@@ -227,7 +227,7 @@ static long new_namespace(void)
 }
 
 #ifdef __x86_64__
-/* The same numbers mean other calls there, so that a filter by number alone could be gone around. */
+/* The same numbers mean other calls there: a filter by number alone could be gone around. */
 static long another_abi(void)
 {
 	return syscall(X32_BIT | SYS_getpid);

@@ -633,7 +633,7 @@ static void test_sockets_of_other_users_need_one_capability(void **state)
 	assert_socket_of_qemu(d);
 }
 
-/* Who reads what guests write cannot run a program; a switch that is lost is started all the same. */
+/* Who reads what guests write runs no program; a switch that is lost is started all the same. */
 static void test_a_lost_switch_is_started_again(void **state)
 {
 	struct daemon_fixture *d = *state;
