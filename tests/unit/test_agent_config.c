@@ -59,7 +59,7 @@ static void test_the_whole_grammar(void **state)
 			 "trust-domain = \"car.example\"\n"
 			 "size = \"16M\"\n"
 			 "state = \"/tmp/state\"\n"
-			 "audit = \"/tmp/audit.log\"\n"
+			 "audit = \"/tmp/audit.log\" audit-journal = no\n"
 			 "service \"dashboard\" {\n"
 			 "  user = \"root\"\n"
 			 "  group = \"7\"\n"
@@ -75,6 +75,7 @@ static void test_the_whole_grammar(void **state)
 	assert_string_equal(c.domain, "car.example");
 	assert_string_equal(c.state, "/tmp/state");
 	assert_string_equal(c.audit, "/tmp/audit.log");
+	assert_false(c.audit_journal);
 	assert_int_equal(c.size, 16 << 20);
 	assert_int_equal(c.nr_services, 3);
 	assert_true(c.services[0].has_uid && c.services[0].has_gid);
@@ -106,6 +107,7 @@ static void test_defaults(void **state)
 	assert_string_equal(c.admin, AGENT_ADMIN);
 	assert_string_equal(c.state, AGENT_STATE);
 	assert_null(c.audit);
+	assert_true(c.audit_journal);
 	assert_int_equal(c.size, 64 << 20);
 	assert_int_equal(c.nr_allows, 0);
 	agent_config_free(&c);

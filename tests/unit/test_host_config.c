@@ -70,6 +70,7 @@ static void test_the_designs_example(void **state)
 	assert_string_equal(c->policy->domain, "car.example");
 	assert_string_equal(c->run, HOST_RUN);
 	assert_string_equal(c->audit, "/var/lib/sivshmem/audit.log");
+	assert_true(c->audit_journal);
 	assert_int_equal(c->policy->n_vms, 2);
 	assert_int_equal(c->policy->vms[1].n_services, 2);
 	assert_string_equal(c->policy->links[0].name, "cockpit--adas");
@@ -89,7 +90,7 @@ static void test_every_key(void **state)
 {
 	struct host_config *c = load(
 		"trust-domain = \"x\"\nrun = \"/tmp/r\"\nstate = \"/tmp/s\"\naudit = \"/tmp/a\"\n"
-		"certificate-lifetime = \"5m\"\n"
+		"audit-journal = no\ncertificate-lifetime = \"5m\"\n"
 		"link-timeout = \"0\"\nhandshake-timeout = \"1500ms\"\n"
 		"sessions-per-vm = 7\nsessions-per-pair = 3\n"
 		"ca { certificate = \"/c\" key = \"/k\" }\n"
@@ -103,6 +104,7 @@ static void test_every_key(void **state)
 	if (!c)
 		fail_msg("%s", errors);
 	assert_string_equal(c->audit, "/tmp/a");
+	assert_false(c->audit_journal);
 	assert_int_equal(c->certificate_lifetime_s, 300);
 	assert_int_equal(c->limits.handshake_ms, 1500);
 	assert_int_equal(c->limits.sessions_per_vm, 7);
