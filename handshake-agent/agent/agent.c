@@ -353,6 +353,11 @@ static void host_message(void *ctx, const struct sivp_msg *m)
 	case SIVP_CERT:
 		agent_enrol_cert(a, m);
 		break;
+	case SIVP_CHANGED:
+		log_info("control: the host decides anew");
+		agent_enrol_forget_tickets(a);
+		agent_enrol_again(a);
+		break;
 	case SIVP_REJECT:
 		if (!agent_enrol_reject(a, m))
 			agent_session_message(a, m);

@@ -191,6 +191,8 @@ int agent_enrol_init(struct agent *agent);
 void agent_enrol_exit(struct agent *agent);
 /* After each WELCOME. @renewed: name, domain or CA are others than before. */
 void agent_enrol_start(struct agent *agent, bool renewed);
+/* Asks again for what the host has refused. */
+void agent_enrol_again(struct agent *agent);
 void agent_enrol_host_lost(struct agent *agent);
 bool agent_enrol_cert(struct agent *agent, const struct sivp_msg *msg);
 /* False: its session is no CSR's. */

@@ -147,6 +147,16 @@ void agent_enrol_start(struct agent *a, bool renewed)
 	}
 }
 
+void agent_enrol_again(struct agent *a)
+{
+	for (size_t n = 0; n < a->config->nr_services; n++) {
+		struct identity *i = &a->identities[n];
+
+		if (i->reason != SIVP_R_NONE && i->id[0] && !i->csr_session)
+			ask(i);
+	}
+}
+
 void agent_enrol_host_lost(struct agent *a)
 {
 	for (size_t n = 0; n < a->config->nr_services; n++) {
@@ -248,9 +258,12 @@ bool agent_enrol_reject(struct agent *a, const struct sivp_msg *m)
 
 	if (!i)
 		return false;
-	log_error("service %s: the host gives no certificate: %s: list the service in this VM's "
-		  "section of host.conf, or take it out of agent.conf", i->service->name,
-		  sivp_reason_name(sivp_u32(m, SIVP_A_REASON)));
+	log_error("service %s: the host gives no certificate: %s: %s", i->service->name,
+		  sivp_reason_name(sivp_u32(m, SIVP_A_REASON)),
+		  sivp_u32(m, SIVP_A_REASON) == SIVP_R_REVOKED ?
+		  "until it is unrevoked on the host" :
+		  "list the service in this VM's section of host.conf, or take it out of "
+		  "agent.conf");
 	refused(i, sivp_u32(m, SIVP_A_REASON));
 	return true;
 }

@@ -109,6 +109,32 @@ void broker_link_gone(struct broker *broker, unsigned int link, unsigned int end
 void broker_link_epoch(struct broker *broker, unsigned int link, uint32_t epoch);
 
 /*
+ * Changes of mind
+ * ===============
+ *
+ * Policy decides anew about all that is open and under way: what it refuses now is reset, or
+ * rejected, with the reason. For callers that have changed policy.revoked.
+ */
+struct broker_enforced {
+	unsigned int channels; /* reset */
+	unsigned int connects; /* under way, rejected */
+};
+void broker_enforce(struct broker *broker, struct broker_enforced *done);
+
+/*
+ * Tells agents that decisions may be others now: they forget what could be resumed, and ask again
+ * for certificates that they were refused. @vm: that VM's agent and those that share a link with it;
+ * -1: all.
+ */
+void broker_changed(struct broker *broker, int vm);
+
+/*
+ * Resets one channel: the one in slot @slot of link "a--b", or of the local link of VM "a". Puts what
+ * it was into @reply as "channel". 0, or -ENOENT: none is open there.
+ */
+int broker_revoke_channel(struct broker *broker, const char *link, uint32_t slot, json_t *reply);
+
+/*
  * For sivctl
  * ==========
  *

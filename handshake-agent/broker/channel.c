@@ -116,15 +116,16 @@ void channel_send_close(struct channel *channel, unsigned int end)
 		return; /* said again when an agent is back and reports it */
 	b = vm_message(vm, SIVP_CLOSE, 0);
 	channel_put_name(b, channel, end);
-	sivp_put_u32(b, SIVP_A_REASON, SIVP_R_RESET);
+	sivp_put_u32(b, SIVP_A_REASON, channel->reset_reason);
 	vm_send(vm);
 }
 
-void channel_reset(struct channel *channel)
+void channel_reset(struct channel *channel, enum sivp_reason reason)
 {
 	bool granted[2] = { channel->granted[0], channel->granted[1] };
 
 	channel->reset = true;
+	channel->reset_reason = reason;
 	for (unsigned int end = 0; end < 2; end++) {
 		if (granted[end] && !(channel->extent.closed & (1u << end)))
 			channel_send_close(channel, end);

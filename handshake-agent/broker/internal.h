@@ -132,6 +132,7 @@ struct channel {
 	uint32_t type;
 	unsigned int client_end;
 	bool reset;       /* CLOSE was sent, or is to be when an agent is back that can take it */
+	enum sivp_reason reset_reason;
 	bool granted[2];  /* by end: GRANT was sent to it, so its kernel may have it until CLOSED */
 	bool reported[2]; /* by end: the agent has named it since its HELLO */
 	char service[2][SIV_SERVICE_LEN]; /* by end */
@@ -233,6 +234,10 @@ void sessions_drop_link(struct link *link, enum sivp_reason reason, const char *
 void sessions_end_closed(struct channel *channel, unsigned int end);
 /* The channel is about to be freed. */
 void sessions_forget_channel(struct channel *channel);
+/* The session that is about to get that channel ends. False: there is none. */
+bool sessions_end_channel(struct channel *channel, enum sivp_reason reason, const char *text);
+/* Those that policy does not allow (any more) end. How many did. */
+unsigned int sessions_enforce(struct broker *broker);
 
 /* link.c */
 void link_init_pair(struct link *link, struct broker *broker, unsigned int index);
@@ -268,8 +273,8 @@ struct channel *channel_find(const struct link *link, uint32_t epoch, uint32_t s
 			     uint64_t generation);
 /* End @end will not touch it any more. Frees it (after scrubbing) if it was the last. */
 void channel_end_closed(struct channel *channel, unsigned int end);
-/* Asks each end that may have it to reset it. May free it. */
-void channel_reset(struct channel *channel);
+/* Asks each end that may have it to reset it, and says why. May free it. */
+void channel_reset(struct channel *channel, enum sivp_reason reason);
 /* CLOSE to the agent of that end, if it is there. */
 void channel_send_close(struct channel *channel, unsigned int end);
 /* The link and end that a message about a channel means; NULL: unknown, or a violation. */
@@ -280,6 +285,13 @@ void channels_reap(struct link *link);
 /* Nobody can touch any channel of the link: forgets them all. */
 void channels_forget(struct link *link);
 void channel_closed_message(struct vm *vm, const struct sivp_msg *msg);
+
+/* enforce.c */
+/* What policy says now about a channel that is open; logs it with @text if that is a refusal. */
+enum sivp_reason channel_check(const struct channel *channel, const char *text);
+
+/* status.c */
+json_t *channel_json(const struct channel *channel);
 
 /* recover.c */
 void report_open_channel(struct vm *vm, const struct sivp_msg *msg);

@@ -217,6 +217,17 @@ static int resolve(const struct policy *policy, unsigned int from, const char *s
 	return found;
 }
 
+/* False: one of the two is revoked. */
+static bool unrevoked(const struct policy *policy, const char *vm, const char *service,
+		      struct policy_verdict *verdict)
+{
+	if (!revocations_cover(policy->revoked, vm, service))
+		return true;
+	set_verdict(verdict, SIVP_R_REVOKED, 0, "%s/%s is revoked: see sivctl revocations", vm,
+		    service);
+	return false;
+}
+
 void policy_decide(const struct policy *policy, unsigned int from, const char *service,
 		   const char *to_vm, const char *to_service, struct policy_verdict *verdict)
 {
@@ -258,6 +269,9 @@ void policy_decide(const struct policy *policy, unsigned int from, const char *s
 			return;
 		}
 	}
+	if (!unrevoked(policy, from_name, service, verdict) ||
+	    !unrevoked(policy, policy->vms[vm].name, to_service, verdict))
+		return;
 	verdict->link = link;
 	set_verdict(verdict, SIVP_R_NONE, allow->line, "allowed by %s:%d", file, allow->line);
 }

@@ -17,6 +17,7 @@
 #include <sivshmem/abi.h>
 
 #include "proto/proto.h"
+#include "revoke.h"
 
 #define POLICY_VMS_MAX      256u /* VMs of a host */
 #define POLICY_SERVICES_MAX 64u  /* services of a VM */
@@ -56,6 +57,7 @@ struct policy {
 	unsigned int n_links;
 	struct policy_allow *allows;
 	unsigned int n_allows;
+	const struct revocations *revoked; /* borrowed; refused whatever the rest says. NULL: none */
 };
 
 /* NULL: no memory. */

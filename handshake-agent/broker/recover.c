@@ -150,38 +150,13 @@ static bool same_channel(const struct report *a, const struct report *b)
 	       strcmp(a->service, b->peer_service) == 0 && strcmp(a->peer_service, b->service) == 0;
 }
 
-/* Does policy, which may be another since the restart, still allow it? Logs it if not. */
-static bool still_allowed(struct channel *channel)
-{
-	struct link *link = channel->link;
-	struct vm *client = link->end[channel->client_end].vm;
-	struct vm *server = link->end[!channel->client_end].vm;
-	struct audit_event event = {
-		.event = "connect",
-		.vm = client->policy->name,
-		.service = channel->service[channel->client_end],
-		.peer_vm = server->policy->name,
-		.peer_service = channel->service[!channel->client_end],
-	};
-	struct policy_verdict verdict;
-
-	policy_decide(link->broker->config.policy, client->index, event.service, event.peer_vm,
-		      event.peer_service, &verdict);
-	if (verdict.reason == SIVP_R_NONE)
-		return true;
-	event.reason = verdict.reason;
-	event.text = "open when the host's daemon was restarted, no longer allowed, reset";
-	audit_write(link->broker->config.audit, NULL, broker_now(link->broker), &event);
-	return false;
-}
-
 /* Takes over a channel that end @end has open. False: it cannot be. */
 static bool adopt(struct link *link, unsigned int end, struct report *report)
 {
 	struct link_end *e = &link->end[end], *peer = &link->end[!end];
 	struct report *other = find_other(peer, report);
 	struct channel *channel;
-	bool reset = false;
+	enum sivp_reason reset = SIVP_R_NONE;
 
 	if (strcmp(report->peer_vm, peer->vm->policy->name) != 0 ||
 	    policy_find_service(link->broker->config.policy, e->vm->index, report->service) < 0)
@@ -219,9 +194,13 @@ static bool adopt(struct link *link, unsigned int end, struct report *report)
 	else if (other || !report->server)
 		alloc_close(&channel->extent, !end);
 	else
-		reset = true; /* its client may never have come */
-	if (reset || !still_allowed(channel))
-		channel_reset(channel);
+		reset = SIVP_R_RESET; /* its client may never have come */
+	/* Policy may be another since the restart. */
+	if (!reset)
+		reset = channel_check(channel, "open when the host's daemon was restarted, no "
+				      "longer allowed, reset");
+	if (reset)
+		channel_reset(channel, reset);
 	return true;
 }
 

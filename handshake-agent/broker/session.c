@@ -142,7 +142,7 @@ static void session_fail(struct session *session, enum sivp_reason reason, const
 	session_put(session);
 	/* May free the channel, and then ends the session too, if it still waits. */
 	if (channel)
-		channel_reset(channel);
+		channel_reset(channel, reason);
 }
 
 static void session_expired(struct loop_timer *timer)
@@ -699,6 +699,45 @@ void sessions_end_closed(struct channel *channel, unsigned int end)
 			}
 		}
 	}
+}
+
+bool sessions_end_channel(struct channel *channel, enum sivp_reason reason, const char *text)
+{
+	struct broker *broker = channel->link->broker;
+	struct list *pos, *tmp;
+
+	list_for_each_safe(pos, tmp, &broker->sessions) {
+		struct session *session = container_of(pos, struct session, node);
+
+		if (session->channel == channel) {
+			session_fail(session, reason, text, -1, NULL);
+			return true;
+		}
+	}
+	return false;
+}
+
+unsigned int sessions_enforce(struct broker *broker)
+{
+	const struct policy *policy = broker->config.policy;
+	struct policy_verdict verdict;
+	struct list *pos, *tmp;
+	unsigned int n = 0;
+
+	list_for_each_safe(pos, tmp, &broker->sessions) {
+		struct session *session = container_of(pos, struct session, node);
+
+		if (session->state == SESSION_DEAD)
+			continue;
+		policy_decide(policy, session->vm[CLIENT], session->service[CLIENT],
+			      vm_name(broker, session->vm[SERVER]), session->service[SERVER],
+			      &verdict);
+		if (verdict.reason == SIVP_R_NONE)
+			continue;
+		session_fail(session, verdict.reason, verdict.text, -1, NULL);
+		n++;
+	}
+	return n;
 }
 
 void sessions_forget_channel(struct channel *channel)

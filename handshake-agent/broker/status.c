@@ -115,7 +115,7 @@ int broker_status(const struct broker *broker, json_t *reply)
 	return 0;
 }
 
-static json_t *channel_json(const struct channel *channel)
+json_t *channel_json(const struct channel *channel)
 {
 	static const char *const states[] = {
 		[ALLOC_FREE] = "free",

@@ -272,6 +272,10 @@ static enum sivp_reason issue(struct vm *vm, const struct sivp_msg *msg, const c
 			 vm->policy->line);
 		return SIVP_R_NOT_HELD;
 	}
+	if (revocations_cover(policy->revoked, vm->policy->name, service)) {
+		snprintf(error, CA_ERROR_LEN, "it is revoked: see sivctl revocations");
+		return SIVP_R_REVOKED;
+	}
 	reason = ca_issue(vm->broker->config.ca, csr->data, csr->len, id, broker_wall(vm->broker),
 			  chain, &chain_len, &not_after, error);
 	if (reason != SIVP_R_NONE)

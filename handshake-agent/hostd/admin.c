@@ -46,6 +46,9 @@ static const struct admin_command commands[] = {
 	{ "status", run_status },
 	{ "channels", run_channels },
 	{ "explain", run_explain },
+	{ "revoke", run_revoke },
+	{ "unrevoke", run_unrevoke },
+	{ "revocations", run_revocations },
 	{ 0 },
 };
 

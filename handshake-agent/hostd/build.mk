@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # sivshmem-hostd. handshake-agent/build.mk has included common, proto and broker before.
 HOST_CONFIG_SOURCES := handshake-agent/hostd/config.c $(CONFIG_SOURCES)
-HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c links.c) \
+HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c links.c \
+	revocations.c revoke.c) \
 	$(HOST_CONFIG_SOURCES) $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC) $(SWITCH_CLIENT)
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 
@@ -10,7 +11,7 @@ $(eval $(call program,sivshmem-hostd,handshake-agent/hostd/main.c \
 	$(SECRETS_SOURCES),\
 	$(COMMON_CFLAGS),$(HOSTD_LIBS) $(CONFINE_LIBS)))
 $(eval $(call unit,test_host_config,tests/unit/test_host_config.c $(HOST_CONFIG_SOURCES) \
-	handshake-agent/broker/policy.c $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
+	$(POLICY_SOURCES) $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
 $(eval $(call unit,test_loop,tests/unit/test_loop.c $(COMMON_SOURCES),\
 	$(COMMON_CFLAGS),$(COMMON_LIBS) -lpthread))
 $(eval $(call unit,test_hostd,tests/unit/test_hostd.c $(BROKER_TEST_SOURCES) $(CONFINE_SOURCES),\

@@ -6,6 +6,7 @@
  *   control.c  one listening socket for each VM's control channel        -> broker_add_vm_stream()
  *   links.c    the switch: starts it, adds links, hears who came and went -> broker_link_*()
  *   admin.c    what sivctl asks
+ *   revoke.c   what it revokes                                          -> broker_enforce()
  */
 #ifndef SIVSHMEM_HOSTD_H
 #define SIVSHMEM_HOSTD_H
@@ -40,11 +41,18 @@ void control_stream_ended(struct control *control, unsigned int vm);
 /* admin.c */
 struct host_admin {
 	const struct host_config *config;
-	const struct broker *broker;
+	struct broker *broker;
+	struct audit *audit;
+	struct revocations *revoked;
 	struct admin *admin;
 };
 /* 0 or -errno. @admin and what it points to must outlive host_admin_close(). */
 int host_admin_open(struct host_admin *admin, struct loop *loop);
 void host_admin_close(struct host_admin *admin);
+
+/* revoke.c: {"command": "revoke" or "unrevoke", "what": "service", "vm" or "channel", "name": ...} */
+int run_revoke(void *arg, const json_t *request, json_t *reply);
+int run_unrevoke(void *arg, const json_t *request, json_t *reply);
+int run_revocations(void *arg, const json_t *request, json_t *reply);
 
 #endif

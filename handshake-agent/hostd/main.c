@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "common/secrets.h"
 #include "hostd.h"
+#include "revocations.h"
 #include "starter.h"
 
 #define LOCK_FILE     "hostd.lock" /* in the run folder */
@@ -130,6 +131,7 @@ struct hostd {
 	struct loop *loop;
 	struct ca *ca;
 	struct audit *audit;
+	struct revocations revoked;
 	struct broker *broker;
 	struct links *links;
 	struct control *control;
@@ -303,6 +305,10 @@ static bool open_broker(struct hostd *hostd)
 	}
 	if (config->audit_journal)
 		audit_set_journal(hostd->audit, audit_journal_open(AUDIT_JOURNAL_SOCKET));
+	/* Without it nothing may start: what is revoked would not be. */
+	if (revocations_load(config->state, &hostd->revoked, stderr))
+		return false;
+	config->policy->revoked = &hostd->revoked;
 	broker.ca = hostd->ca;
 	broker.audit = hostd->audit;
 	hostd->broker = broker_new(&broker);
@@ -350,6 +356,8 @@ static bool start(struct hostd *hostd)
 		return false;
 	hostd->admin.config = hostd->config;
 	hostd->admin.broker = hostd->broker;
+	hostd->admin.audit = hostd->audit;
+	hostd->admin.revoked = &hostd->revoked;
 	err = host_admin_open(&hostd->admin, hostd->loop);
 	if (err) {
 		log_error("%s/" HOST_ADMIN ": %s", hostd->config->run, strerror(-err));
@@ -370,6 +378,7 @@ static void stop(struct hostd *hostd)
 	broker_free(hostd->broker);
 	control_close(hostd->control);
 	links_close(hostd->links);
+	revocations_free(&hostd->revoked);
 	audit_close(hostd->audit);
 	ca_close(hostd->ca);
 	loop_free(hostd->loop);

@@ -73,6 +73,8 @@ const struct sivp_message_row sivp_messages[SIVP_TYPE_MAX + 1] = {
 		.empty = A(VM) },
 	[SIVP_LISTENING] = { "listening", SIVP_GUEST, SIVP_SESSION_NONE,
 		.must = A(SERVICE) | A(UP) },
+	[SIVP_CHANGED] = { "changed", SIVP_HOST, SIVP_SESSION_NONE,
+		.must = 0 },
 };
 
 #define RANGE(low, high) SIVP_U32, 4, 4, (low), (high)

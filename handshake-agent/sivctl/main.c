@@ -114,6 +114,35 @@ static int run_forget(const struct sivctl *ctl)
 	return ask_and_show(ctl, "forget", print_forget);
 }
 
+/* revoke and unrevoke: what kind of thing, and which. */
+static int ask_about(const struct sivctl *ctl, const char *command,
+		     void (*print)(const json_t *reply, FILE *out))
+{
+	json_t *reply = ask(ctl, json_pack("{s:s, s:s, s:s}", "command", command, "what",
+					   ctl->args[0], "name", ctl->args[1]));
+
+	if (!reply)
+		return SIVCTL_FAILED;
+	show(ctl, reply, print);
+	json_decref(reply);
+	return SIVCTL_OK;
+}
+
+static int run_revoke(const struct sivctl *ctl)
+{
+	return ask_about(ctl, "revoke", print_revoke);
+}
+
+static int run_unrevoke(const struct sivctl *ctl)
+{
+	return ask_about(ctl, "unrevoke", print_unrevoke);
+}
+
+static int run_revocations(const struct sivctl *ctl)
+{
+	return ask_and_show(ctl, "revocations", print_revocations);
+}
+
 /* By the configuration alone, without a daemon. NULL: said why. */
 static json_t *explain_by_config(const struct sivctl *ctl)
 {
@@ -224,6 +253,12 @@ static const struct subcommand {
 	  run_forget },
 	{ "explain", "VM/SERVICE siv://VM/SERVICE",
 	  "may the first connect to the second, and which line of policy says so", 2, run_explain },
+	{ "revoke", "service VM/SERVICE | vm VM | channel LINK/SLOT",
+	  "the host's: resets what it has open and refuses it from now on; a channel: resets it", 2,
+	  run_revoke },
+	{ "unrevoke", "service VM/SERVICE | vm VM", "the host's: policy decides about it again", 2,
+	  run_unrevoke },
+	{ "revocations", "", "what is revoked", 0, run_revocations },
 	{ "qemu-args", "VM", "the options that the QEMU of that VM needs", 1, run_qemu_args },
 	{ 0 },
 };

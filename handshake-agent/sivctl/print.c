@@ -2,6 +2,7 @@
 /* Replies of the daemons, for people. What a reply does not have is shown as "-". */
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "sivctl.h"
 
@@ -212,6 +213,46 @@ void print_channels(const json_t *reply, FILE *out)
 	}
 	if (!json_array_size(channels))
 		fputs("no channels\n", out);
+}
+
+void print_revoke(const json_t *reply, FILE *out)
+{
+	const json_t *channel = json_object_get(reply, "channel");
+
+	if (channel) {
+		fputs("reset: ", out);
+		print_host_channel(channel, out);
+		return;
+	}
+	fprintf(out, "%s: %jd channels reset, %jd connects rejected\n",
+		json_is_true(json_object_get(reply, "again")) ? "revoked before" : "revoked",
+		number(reply, "channels"), number(reply, "connects"));
+}
+
+void print_unrevoke(const json_t *reply, FILE *out)
+{
+	(void)reply;
+	fputs("not revoked any more: policy decides again\n", out);
+}
+
+void print_revocations(const json_t *reply, FILE *out)
+{
+	const json_t *list = json_object_get(reply, "revocations"), *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry) {
+		const char *service = json_string_value(json_object_get(entry, "service"));
+		time_t since = (time_t)number(entry, "since");
+		char when[64] = "-";
+		struct tm tm;
+
+		if (gmtime_r(&since, &tm))
+			strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		fprintf(out, "%s %s%s%s since %s\n", service ? "service" : "vm", text(entry, "vm"),
+			service ? "/" : "", service ?: "", when);
+	}
+	if (!json_array_size(list))
+		fputs("nothing is revoked\n", out);
 }
 
 void print_explain(const json_t *reply, FILE *out)

@@ -338,6 +338,34 @@ static void test_certificates_for_held_services_alone(void **state)
 	fx_expect_reject(fx, A, 9, SIVP_R_CERTIFICATE);
 }
 
+static void test_no_certificate_for_what_is_revoked(void **state)
+{
+	static const char *const entries[] = { "cli", "" };
+	struct revocations revoked = { 0 };
+	struct fixture *fx = *state;
+	struct sivp_builder *b;
+	uint8_t csr[1024];
+	size_t len = make_csr(csr);
+
+	fx_up(fx);
+	fx->policy->revoked = &revoked;
+	for (uint64_t i = 0; i < 2; i++) {
+		assert_int_equal(revocations_add(&revoked, "a", entries[i], FX_NOW), 0);
+		b = fx_message(fx, SIVP_CSR, 10 + i);
+		sivp_put_str(b, SIVP_A_SERVICE, "cli");
+		sivp_put_blob(b, SIVP_A_CSR, csr, len);
+		fx_send(fx, A);
+		fx_expect_reject(fx, A, 10 + i, SIVP_R_REVOKED);
+		assert_int_equal(revocations_remove(&revoked, "a", entries[i]), 0);
+	}
+	b = fx_message(fx, SIVP_CSR, 12);
+	sivp_put_str(b, SIVP_A_SERVICE, "cli");
+	sivp_put_blob(b, SIVP_A_CSR, csr, len);
+	fx_send(fx, A);
+	fx_expect(fx, A, SIVP_CERT);
+	revocations_free(&revoked);
+}
+
 static void test_guests_refusals_are_counted(void **state)
 {
 	struct fixture *fx = *state;
@@ -366,6 +394,7 @@ int main(void)
 		TEST(test_what_comes_before_the_magic_is_dropped),
 		TEST(test_other_versions_are_refused_in_plain_words),
 		TEST(test_certificates_for_held_services_alone),
+		TEST(test_no_certificate_for_what_is_revoked),
 		TEST(test_guests_refusals_are_counted),
 	};
 
