@@ -3,8 +3,9 @@
  * The audit log: one line of JSON for each decision, appended in one write(2).
  *
  *   time         RFC 3339, UTC, milliseconds
- *   event        "connect", "enrol", "violation", "incarnation", "listen", "guest"; "dropped": a
- *                line that says only how many others are missing
+ *   event        "connect", "enrol", "violation", "incarnation", "listen", "guest", "reset",
+ *                "revoke", "unrevoke", "reload"; "dropped": a line that says only how many others
+ *                are missing
  *   verdict      "allowed" or "refused"
  *   reason       sivp_reason_name(); "none" where allowed
  *   vm, service, peer_vm, peer_service, spiffe_id, peer_spiffe_id, session, uid, pid, rule, text

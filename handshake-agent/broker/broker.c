@@ -127,6 +127,37 @@ void broker_settle(struct broker *broker)
 	broker->settling = false;
 }
 
+/* Who listens, by the places that services have in the new policy. */
+static void move_listening(struct vm *vm, const struct policy *old, const struct policy *new)
+{
+	const struct policy_vm *services = &new->vms[vm->index];
+	bool listening[POLICY_SERVICES_MAX] = { 0 };
+
+	for (unsigned int i = 0; i < services->n_services; i++) {
+		int was = policy_find_service(old, vm->index, services->services[i]);
+
+		listening[i] = was >= 0 && vm->listening[was];
+	}
+	memcpy(vm->listening, listening, sizeof(listening));
+}
+
+void broker_set_policy(struct broker *broker, const struct policy *policy,
+		       const struct broker_limits *limits)
+{
+	const struct policy *old = broker->config.policy;
+
+	assert(policy->n_vms == old->n_vms && policy->n_links == old->n_links);
+	for (unsigned int i = 0; i < policy->n_vms; i++) {
+		move_listening(&broker->vms[i], old, policy);
+		broker->vms[i].policy = &policy->vms[i];
+	}
+	for (unsigned int i = 0; i < policy->n_links; i++)
+		broker->links[i].policy = &policy->links[i];
+	broker->config.policy = policy;
+	broker->config.limits = *limits;
+	set_defaults(&broker->config.limits);
+}
+
 int broker_add_vm_stream(struct broker *broker, unsigned int index, int fd)
 {
 	struct vm *vm = &broker->vms[index];

@@ -112,8 +112,15 @@ void broker_link_epoch(struct broker *broker, unsigned int link, uint32_t epoch)
  * Changes of mind
  * ===============
  *
+ * Another policy in place of the one that there is, with the same VMs and links in the same order,
+ * and other limits. It decides from now on; what is open is broker_enforce()'s.
+ */
+void broker_set_policy(struct broker *broker, const struct policy *policy,
+		       const struct broker_limits *limits);
+
+/*
  * Policy decides anew about all that is open and under way: what it refuses now is reset, or
- * rejected, with the reason. For callers that have changed policy.revoked.
+ * rejected, with the reason. For callers that have changed what decides.
  */
 struct broker_enforced {
 	unsigned int channels; /* reset */

@@ -229,6 +229,11 @@ static bool set_trusted(struct ca *ca)
 	return true;
 }
 
+void ca_set_lifetime(struct ca *ca, uint32_t leaf_lifetime_s)
+{
+	ca->leaf_lifetime_s = leaf_lifetime_s ?: CA_LEAF_LIFETIME_S;
+}
+
 int ca_open(const struct ca_options *options, struct ca **out, char error[CA_ERROR_LEN])
 {
 	struct ca *ca = calloc(1, sizeof(*ca));
@@ -239,7 +244,7 @@ int ca_open(const struct ca_options *options, struct ca **out, char error[CA_ERR
 		snprintf(error, CA_ERROR_LEN, "CA: no memory");
 		return -1;
 	}
-	ca->leaf_lifetime_s = options->leaf_lifetime_s ?: CA_LEAF_LIFETIME_S;
+	ca_set_lifetime(ca, options->leaf_lifetime_s);
 	if (options->certificate) {
 		err = ca_file_load(options->key, options->certificate, &ca->key, &ca->cert, error);
 		if (err == -ENOENT)

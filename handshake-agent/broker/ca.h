@@ -43,6 +43,9 @@ struct ca_options {
 int ca_open(const struct ca_options *options, struct ca **ca, char error[CA_ERROR_LEN]);
 void ca_close(struct ca *ca);
 
+/* Of certificates that are issued from now on; 0: the default. */
+void ca_set_lifetime(struct ca *ca, uint32_t leaf_lifetime_s);
+
 /* The trusted certificates, DER. Valid until ca_close(). */
 const uint8_t *ca_trusted(const struct ca *ca, size_t *len);
 

@@ -160,6 +160,12 @@ static const struct policy_allow *find_allow(const struct policy *policy, unsign
 	return NULL;
 }
 
+bool policy_allows(const struct policy *policy, unsigned int from, const char *service,
+		   unsigned int to, const char *to_service)
+{
+	return find_allow(policy, from, service, to, to_service);
+}
+
 int policy_add_allow(struct policy *policy, unsigned int from, const char *service,
 		     unsigned int to, const char *to_service, int line)
 {

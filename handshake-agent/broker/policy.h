@@ -87,6 +87,10 @@ int policy_find_vm(const struct policy *policy, const char *name);
 int policy_find_service(const struct policy *policy, unsigned int vm, const char *service);
 int policy_find_link(const struct policy *policy, unsigned int vm_a, unsigned int vm_b);
 
+/* Is there that rule? */
+bool policy_allows(const struct policy *policy, unsigned int from_vm, const char *from_service,
+		   unsigned int to_vm, const char *to_service);
+
 struct policy_verdict {
 	enum sivp_reason reason; /* SIVP_R_NONE: allowed. Nothing else is. */
 	int vm;                  /* the target's index, with "" resolved; -1: none */

@@ -14,7 +14,7 @@
 
 #include <sivshmem/abi.h>
 
-#define REVOCATIONS_MAX 4096u
+#define REVOCATIONS_MAX 1024u
 
 struct revocation {
 	char vm[SIV_VM_LEN];

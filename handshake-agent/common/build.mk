@@ -8,7 +8,6 @@ CONFINE_SOURCES := handshake-agent/common/confine.c
 # Keys in memory: for those of them that link OpenSSL.
 SECRETS_SOURCES := handshake-agent/common/secrets.c
 CONFINE_LIBS := $(shell pkg-config --libs libseccomp)
-$(if $(CONFINE_LIBS),,$(error libseccomp is not there, and no daemon is built without it: run make setup, or install libseccomp-dev))
 # Configuration files and "did you mean": for those that have one.
 CONFIG_SOURCES := $(addprefix handshake-agent/common/,\
 	config_parse.c config_text.c config_value.c suggest.c)

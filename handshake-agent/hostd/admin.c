@@ -42,10 +42,17 @@ static int run_explain(void *arg, const json_t *request, json_t *reply)
 	return 0;
 }
 
+static int run_reload(void *arg, const json_t *request, json_t *reply)
+{
+	(void)request;
+	return host_reload(arg, reply);
+}
+
 static const struct admin_command commands[] = {
 	{ "status", run_status },
 	{ "channels", run_channels },
 	{ "explain", run_explain },
+	{ "reload", run_reload },
 	{ "revoke", run_revoke },
 	{ "unrevoke", run_unrevoke },
 	{ "revocations", run_revocations },

@@ -2,7 +2,7 @@
 # sivshmem-hostd. handshake-agent/build.mk has included common, proto and broker before.
 HOST_CONFIG_SOURCES := handshake-agent/hostd/config.c $(CONFIG_SOURCES)
 HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c links.c \
-	revocations.c revoke.c) \
+	reload.c revocations.c revoke.c) \
 	$(HOST_CONFIG_SOURCES) $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC) $(SWITCH_CLIENT)
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 
@@ -14,8 +14,13 @@ $(eval $(call unit,test_host_config,tests/unit/test_host_config.c $(HOST_CONFIG_
 	$(POLICY_SOURCES) $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
 $(eval $(call unit,test_loop,tests/unit/test_loop.c $(COMMON_SOURCES),\
 	$(COMMON_CFLAGS),$(COMMON_LIBS) -lpthread))
-$(eval $(call unit,test_hostd,tests/unit/test_hostd.c $(BROKER_TEST_SOURCES) $(CONFINE_SOURCES),\
-	$(COMMON_CFLAGS),$(BROKER_LIBS) $(CONFINE_LIBS)))
-build/unit/test_hostd: | build/bin/sivshmem-hostd build/bin/sivshmem-switch
+$(foreach t,test_hostd test_hostd_policy,\
+	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/hostd_fixture.c \
+	$(BROKER_TEST_SOURCES) $(CONFINE_SOURCES),$(COMMON_CFLAGS),$(BROKER_LIBS) $(CONFINE_LIBS))))
+build/unit/test_hostd build/unit/test_hostd_policy: | build/bin/sivshmem-hostd \
+	build/bin/sivshmem-switch
+$(eval $(call unit,test_revocations,tests/unit/test_revocations.c \
+	handshake-agent/hostd/revocations.c handshake-agent/broker/revoke.c $(CONFIG_SOURCES) \
+	$(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
 $(eval $(call fuzzer,fuzz_host_config,tests/fuzz/fuzz_host_config.c $(HOST_CONFIG_SOURCES) \
-	handshake-agent/broker/policy.c $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
+	$(POLICY_SOURCES) $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))

@@ -6,6 +6,7 @@
  *   control.c  one listening socket for each VM's control channel        -> broker_add_vm_stream()
  *   links.c    the switch: starts it, adds links, hears who came and went -> broker_link_*()
  *   admin.c    what sivctl asks
+ *   reload.c   host.conf, again                                         -> broker_set_policy()
  *   revoke.c   what it revokes                                          -> broker_enforce()
  */
 #ifndef SIVSHMEM_HOSTD_H
@@ -40,8 +41,9 @@ void control_stream_ended(struct control *control, unsigned int vm);
 
 /* admin.c */
 struct host_admin {
-	const struct host_config *config;
+	struct host_config *config; /* stays where it is; its contents may be replaced */
 	struct broker *broker;
+	struct ca *ca;
 	struct audit *audit;
 	struct revocations *revoked;
 	struct admin *admin;
@@ -49,6 +51,12 @@ struct host_admin {
 /* 0 or -errno. @admin and what it points to must outlive host_admin_close(). */
 int host_admin_open(struct host_admin *admin, struct loop *loop);
 void host_admin_close(struct host_admin *admin);
+
+/*
+ * reload.c: reads host.conf again. 0, with what has changed in @reply; or -1 with an error in @reply
+ * and the log, and nothing has changed.
+ */
+int host_reload(struct host_admin *admin, json_t *reply);
 
 /* revoke.c: {"command": "revoke" or "unrevoke", "what": "service", "vm" or "channel", "name": ...} */
 int run_revoke(void *arg, const json_t *request, json_t *reply);

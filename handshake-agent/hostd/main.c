@@ -222,6 +222,13 @@ static void got_signal(int signo, void *arg)
 {
 	struct hostd *hostd = arg;
 
+	if (signo == SIGHUP) {
+		json_t *reply = json_object();
+
+		host_reload(&hostd->admin, reply);
+		json_decref(reply);
+		return;
+	}
 	log_info("%s: stopping", strsignal(signo));
 	loop_stop(hostd->loop);
 }
@@ -335,6 +342,7 @@ static bool start(struct hostd *hostd)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
 	err = loop_signals(hostd->loop, &signals, got_signal, hostd);
 	if (err) {
 		log_error("signals: %s", strerror(-err));
@@ -356,6 +364,7 @@ static bool start(struct hostd *hostd)
 		return false;
 	hostd->admin.config = hostd->config;
 	hostd->admin.broker = hostd->broker;
+	hostd->admin.ca = hostd->ca;
 	hostd->admin.audit = hostd->audit;
 	hostd->admin.revoked = &hostd->revoked;
 	err = host_admin_open(&hostd->admin, hostd->loop);

@@ -138,6 +138,11 @@ static int run_unrevoke(const struct sivctl *ctl)
 	return ask_about(ctl, "unrevoke", print_unrevoke);
 }
 
+static int run_reload(const struct sivctl *ctl)
+{
+	return ask_and_show(ctl, "reload", print_reload);
+}
+
 static int run_revocations(const struct sivctl *ctl)
 {
 	return ask_and_show(ctl, "revocations", print_revocations);
@@ -253,6 +258,8 @@ static const struct subcommand {
 	  run_forget },
 	{ "explain", "VM/SERVICE siv://VM/SERVICE",
 	  "may the first connect to the second, and which line of policy says so", 2, run_explain },
+	{ "reload", "", "the host's: reads its configuration again, for what is open too", 0,
+	  run_reload },
 	{ "revoke", "service VM/SERVICE | vm VM | channel LINK/SLOT",
 	  "the host's: resets what it has open and refuses it from now on; a channel: resets it", 2,
 	  run_revoke },

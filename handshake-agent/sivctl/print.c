@@ -215,6 +215,15 @@ void print_channels(const json_t *reply, FILE *out)
 		fputs("no channels\n", out);
 }
 
+void print_reload(const json_t *reply, FILE *out)
+{
+	fprintf(out, "allow rules: %jd new, %jd gone\nservices: %jd new, %jd gone\n"
+		"%jd channels reset, %jd connects rejected\n", number(reply, "allows_new"),
+		number(reply, "allows_gone"), number(reply, "services_new"),
+		number(reply, "services_gone"), number(reply, "channels"),
+		number(reply, "connects"));
+}
+
 void print_revoke(const json_t *reply, FILE *out)
 {
 	const json_t *channel = json_object_get(reply, "channel");

@@ -318,6 +318,60 @@ static void test_certificates_are_renewed_in_time(void **state)
 	connected(connect_cache());
 }
 
+static void test_what_was_revoked_is_enrolled_again(void **state)
+{
+	struct identity *identity;
+	struct revocations revoked = { 0 };
+
+	(void)state;
+	w.policy->revoked = &revoked;
+	assert_int_equal(revocations_add(&revoked, "adas", "cache", 1), 0);
+	stop_agent(ADAS);
+	pump();
+	start_agent(ADAS);
+	pump();
+	identity = &w.agent[ADAS].identities[0];
+	assert_int_equal(identity->state, IDENTITY_REFUSED);
+	assert_int_equal(identity->reason, SIVP_R_REVOKED);
+	struct fake_process *p = fake_bind(&w.kernel[ADAS], 2001, "cache");
+
+	pump();
+	refused(p, EKEYREVOKED);
+	refused(connect_cache(), EKEYREVOKED);
+	/* told for nothing, it asks for nothing more than that */
+	broker_changed(w.broker, ADAS);
+	pump();
+	assert_int_equal(identity->state, IDENTITY_REFUSED);
+	assert_int_equal(revocations_remove(&revoked, "adas", "cache"), 0);
+	broker_changed(w.broker, ADAS);
+	pump();
+	assert_int_equal(identity->state, IDENTITY_HELD);
+	fake_listen(&w.kernel[ADAS], "cache");
+	connected(connect_cache());
+	for (int vm = 0; vm < NR_VMS; vm++)
+		fake_close_channels(&w.kernel[vm]);
+	pump();
+	/* the certificate that there is stays when a renewal is refused, and is renewed later */
+	assert_int_equal(revocations_add(&revoked, "cockpit", "", 1), 0);
+	identity = &w.agent[COCKPIT].identities[0];
+	int64_t life = identity->not_after - identity->not_before;
+
+	identity->not_before -= life * 2 / 3;
+	identity->not_after -= life * 2 / 3;
+	loop_advance(w.loop, 24ull * 3600 * 1000 * LOOP_NS_PER_MS);
+	pump();
+	assert_int_equal(identity->state, IDENTITY_HELD);
+	assert_int_equal(identity->reason, SIVP_R_REVOKED);
+	refused(connect_cache(), EKEYREVOKED);
+	assert_int_equal(revocations_remove(&revoked, "cockpit", ""), 0);
+	broker_changed(w.broker, COCKPIT);
+	pump();
+	assert_int_equal(identity->reason, SIVP_R_NONE);
+	connected(connect_cache());
+	w.policy->revoked = NULL;
+	revocations_free(&revoked);
+}
+
 static void test_the_audit_budget(void **state)
 {
 	uint64_t before;
@@ -359,6 +413,7 @@ int main(int argc, char **argv)
 		TEST(test_bad_certificates_on_either_side),
 		TEST(test_a_connect_waits_for_enrolment),
 		TEST(test_certificates_are_renewed_in_time),
+		TEST(test_what_was_revoked_is_enrolled_again),
 		TEST(test_the_audit_budget),
 	};
 

@@ -111,6 +111,20 @@ static void test_what_ends_it(void **state)
 	assert_true(resumes());
 }
 
+static void test_a_host_that_decides_anew_ends_it(void **state)
+{
+	(void)state;
+	assert_true(resumes());
+	broker_changed(w.broker, ADAS);
+	pump();
+	for (unsigned int role = 0; role < TICKET_ROLES; role++) {
+		assert_int_equal(tickets(COCKPIT, role), 0);
+		assert_int_equal(tickets(ADAS, role), 0);
+	}
+	assert_false(resumes());
+	assert_true(resumes());
+}
+
 static void test_own_certificate_is_renewed(void **state)
 {
 	struct identity *identity = &w.agent[COCKPIT].identities[0];
@@ -154,6 +168,7 @@ int main(int argc, char **argv)
 		TEST(test_policy_is_asked_each_time),
 		TEST(test_a_burst_has_what_there_is),
 		TEST(test_what_ends_it),
+		TEST(test_a_host_that_decides_anew_ends_it),
 		TEST(test_own_certificate_is_renewed),
 		TEST(test_a_connect_that_fails_leaves_no_tickets),
 	};

@@ -357,6 +357,72 @@ static void test_who_has_to_do_with_it_is_told(void **state)
 	}
 }
 
+static json_t *listening(const struct fixture *fx, size_t vm)
+{
+	json_t *reply = json_object(), *list;
+
+	assert_int_equal(broker_status(fx->broker, reply), 0);
+	list = json_incref(json_object_get(json_array_get(json_object_get(reply, "vms"), vm),
+					   "listening"));
+	json_decref(reply);
+	return list;
+}
+
+/* The same VMs and links; b's services in another order, and no a/cli -> b/srv. */
+static void test_another_policy_decides_about_what_is_open(void **state)
+{
+	struct fixture *fx = *state;
+	struct policy *p = policy_new("other.conf", fx->policy->domain), *old = fx->policy;
+	struct broker_limits limits = { .sessions_per_pair = 1 };
+	struct fx_channel channel, other;
+	struct sivp_builder *b;
+	json_t *list;
+
+	assert_int_equal(policy_add_vm(p, "a", FX_LOCAL_SIZE, 1), A);
+	assert_int_equal(policy_add_vm(p, "b", FX_LOCAL_SIZE, 2), B);
+	assert_int_equal(policy_add_vm(p, "c", FX_LOCAL_SIZE, 3), C);
+	assert_int_equal(policy_add_service(p, A, "cli"), 0);
+	assert_int_equal(policy_add_service(p, B, "new"), 0);
+	assert_int_equal(policy_add_service(p, B, "other"), 0);
+	assert_int_equal(policy_add_service(p, B, "srv"), 0);
+	assert_int_equal(policy_add_link(p, A, B, FX_LINK_SIZE, 7000, 4), LINK_AB);
+	assert_int_equal(policy_add_link(p, C, A, FX_LINK_SIZE, 0, 5), LINK_AC);
+	assert_true(policy_add_allow(p, A, "cli", B, "other", 6) >= 0);
+	assert_true(policy_add_allow(p, A, "cli", B, "new", 7) >= 0);
+	fx_up_all(fx);
+	channel = fx_connected(fx, 1, B, "srv");
+	other = fx_connected(fx, 2, B, "other");
+	b = fx_message(fx, SIVP_LISTENING, 0);
+	sivp_put_str(b, SIVP_A_SERVICE, "srv");
+	sivp_put_u32(b, SIVP_A_UP, 1);
+	fx_send(fx, B);
+	broker_set_policy(fx->broker, p, &limits);
+	policy_free(old);
+	fx->policy = p;
+	enforce(fx, 1, 0);
+	for (unsigned int vm = A; vm <= B; vm++) {
+		fx_expect_close(fx, vm, &channel, vm != A);
+		assert_int_equal(sivp_u32(&fx->agent[vm].msg, SIVP_A_REASON), SIVP_R_NOT_ALLOWED);
+		fx_expect_nothing(fx, vm);
+		fx_closed(fx, vm, &channel, vm != A);
+	}
+	list = listening(fx, B);
+	assert_int_equal(json_array_size(list), 1);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), "srv");
+	json_decref(list);
+	fx_open(fx, A, 3, "cli", "b", "srv");
+	fx_expect_reject(fx, A, 3, SIVP_R_NOT_ALLOWED);
+	fx_open(fx, A, 4, "cli", "c", "srv2");
+	fx_expect_reject(fx, A, 4, SIVP_R_NOT_ALLOWED);
+	fx_connected(fx, 5, B, "new");
+	fx_closed(fx, A, &other, 0);
+	fx_closed(fx, B, &other, 1);
+	assert_int_equal(broker_count_channels(fx->broker), 1);
+	fx_open_to(fx, 6, B, "new");
+	fx_open(fx, A, 7, "cli", "b", "new");
+	fx_expect_reject(fx, A, 7, SIVP_R_LIMIT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -374,6 +440,7 @@ int main(int argc, char **argv)
 		TEST(test_one_channel_while_it_is_granted),
 		TEST(test_one_channel_inside_a_vm),
 		TEST(test_who_has_to_do_with_it_is_told),
+		TEST(test_another_policy_decides_about_what_is_open),
 	};
 
 	if (argc > 1)

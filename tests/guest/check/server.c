@@ -115,7 +115,8 @@ static void *connection(void *arg)
 		goto out;
 	switch (o.mode) {
 	case MODE_ECHO:
-		drain(fd, true);
+		if (!drain(fd, true))
+			printf("echo: %s\n", strerrorname_np(errno));
 		break;
 	case MODE_STALL:
 		await_go(o.seed);
