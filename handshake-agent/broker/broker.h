@@ -130,14 +130,14 @@ void broker_enforce(struct broker *broker, struct broker_enforced *done);
 
 /*
  * Tells agents that decisions may be others now: they forget what could be resumed, and ask again
- * for certificates that they were refused. @vm: that VM's agent and those that share a link with it;
- * -1: all.
+ * for certificates that they were refused. @vm: that VM's agent and those that share a link with
+ * it; -1: all.
  */
 void broker_changed(struct broker *broker, int vm);
 
 /*
- * Resets one channel: the one in slot @slot of link "a--b", or of the local link of VM "a". Puts what
- * it was into @reply as "channel". 0, or -ENOENT: none is open there.
+ * Resets one channel: the one in slot @slot of link "a--b", or of the local link of VM "a". Puts
+ * what it was into @reply as "channel". 0, or -ENOENT: none is open there.
  */
 int broker_revoke_channel(struct broker *broker, const char *link, uint32_t slot, json_t *reply);
 

@@ -53,12 +53,12 @@ int host_admin_open(struct host_admin *admin, struct loop *loop);
 void host_admin_close(struct host_admin *admin);
 
 /*
- * reload.c: reads host.conf again. 0, with what has changed in @reply; or -1 with an error in @reply
- * and the log, and nothing has changed.
+ * reload.c: reads host.conf again. 0, with what has changed in @reply; or -1 with an error in it and
+ * in the log, and nothing has changed.
  */
 int host_reload(struct host_admin *admin, json_t *reply);
 
-/* revoke.c: {"command": "revoke" or "unrevoke", "what": "service", "vm" or "channel", "name": ...} */
+/* revoke.c: {"command": "revoke", "what": "service", "vm" or "channel", "name": "adas/cache"} */
 int run_revoke(void *arg, const json_t *request, json_t *reply);
 int run_unrevoke(void *arg, const json_t *request, json_t *reply);
 int run_revocations(void *arg, const json_t *request, json_t *reply);

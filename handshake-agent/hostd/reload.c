@@ -15,7 +15,7 @@
 #include "common/log.h"
 #include "hostd.h"
 
-#define ADVICE "it holds after a restart of sivshmem-hostd, which resets nothing; nothing was changed"
+#define ADVICE "it holds after a restart of sivshmem-hostd; nothing was changed"
 
 /* Says which key cannot be changed like this, and returns false. Line 0: none is known. */
 static bool __attribute__((format(printf, 4, 5)))

@@ -42,8 +42,8 @@ static void read_entry(struct config_parse *parse, cfg_t *section, struct revoca
 				      cfg_getint(section, "since"));
 	}
 	if (err)
-		config_error(parse, config_section_line(parse, section), "revoked \"%s\": %s", title,
-			     err == -EINVAL ? "neither \"VM\" nor \"VM/SERVICE\"" : strerror(-err));
+		config_error(parse, config_section_line(parse, section), "revoked \"%s\": %s",
+			     title, err == -EINVAL ? "neither \"VM\" nor \"VM/SERVICE\"" : strerror(-err));
 }
 
 static void read_all(struct config_parse *parse, struct revocations *revoked)
@@ -89,8 +89,8 @@ int revocations_load(const char *state, struct revocations *revoked, FILE *error
 	config_parse_free(parse);
 	if (ok)
 		return 0;
-	fprintf(errors, "%s: what is revoked is not known, so nothing is allowed: mend the file, or "
-		"remove it to revoke nothing\n", path);
+	fprintf(errors, "%s: what is revoked is not known, so nothing is allowed: mend the file, "
+		"or remove it to revoke nothing\n", path);
 	revocations_free(revoked);
 	return -1;
 }

@@ -19,7 +19,7 @@
 struct target {
 	char vm[SIV_VM_LEN];
 	char service[SIV_SERVICE_LEN]; /* "": the whole VM */
-	char name[SIV_VM_LEN + SIV_SERVICE_LEN]; /* "vm adas", "service adas/cache" without the word */
+	char name[SIV_VM_LEN + SIV_SERVICE_LEN]; /* both, as they were given */
 };
 
 /* 0, or -1 and an error in @reply. */
@@ -89,7 +89,7 @@ static void audit_target(struct host_admin *admin, const char *what, enum sivp_r
 	log_info("%s: %s: %s", what, target->name, text);
 }
 
-/* Saves the list that has (@add), or has not, that entry, and then takes it for the one that holds. */
+/* Saves the list that has (@add), or has not, that entry; then it is the one that holds. */
 static int change(struct host_admin *admin, const struct target *target, bool add, json_t *reply)
 {
 	struct revocations *now = admin->revoked, next = { 0 };

@@ -96,8 +96,7 @@ enum sivp_type {
 	SIVP_REPORTED,    /* G->H  that was all of them */
 	SIVP_AUDIT,       /* G->H  a refusal that the guest made itself: REASON, SERVICE, UID ... */
 	SIVP_LISTENING,   /* G->H  SERVICE, UP: for status and for resolving an empty VM */
-	SIVP_CHANGED,     /* H->G  policy or revocations are others: forget tickets, ask again for what
-				   certificates were refused */
+	SIVP_CHANGED,     /* H->G  the host decides anew: forget tickets, ask for refused certificates */
 	SIVP_TYPE_MAX = SIVP_CHANGED
 };
 
