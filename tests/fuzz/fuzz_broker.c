@@ -4,7 +4,7 @@
  *
  * The input is a script: each step is one byte that says what to do and what it needs. Most steps
  * send a well-formed message with fields of the fuzzer's choosing, so that it gets beyond the
- * codec; some send raw bytes. VM `a` is hostile, VM `b` answers like an agent, and `c` has nothing
+ * codec; some send raw bytes; in some the host revokes what is `a`'s. VM `a` is hostile, VM `b` answers like an agent, and `c` has nothing
  * to do with `a` at all. What must hold whatever `a` says: nothing crashes, `b` and `c` never lose
  * their streams, and a connect from `c` to `b` works at the end.
  */
@@ -40,6 +40,7 @@ struct honest {
 static struct {
 	struct loop *loop;
 	struct policy *policy;
+	struct revocations revoked;
 	struct ca *ca;
 	struct audit *audit;
 	struct broker *broker;
@@ -104,6 +105,7 @@ static void set_up(void)
 	policy_add_allow(fz.policy, B, "s", A, "s", 7);
 	policy_add_allow(fz.policy, A, "s", A, "t", 8);
 	policy_add_allow(fz.policy, C, "s", B, "s", 9);
+	fz.policy->revoked = &fz.revoked;
 }
 
 static void run(void)
@@ -413,6 +415,29 @@ static void any_message(struct script *s, enum sivp_type type)
 	finish(A);
 }
 
+/* The host revokes something of A, or takes that back, or resets one channel. */
+static void take_back(uint8_t what)
+{
+	const char *service = what & 2 ? "s" : "";
+	struct broker_enforced done;
+	json_t *reply;
+
+	if (what & 1) {
+		reply = json_object();
+		broker_revoke_channel(fz.broker, what & 4 ? "a--b" : "a", what >> 3 & 3, reply);
+		json_decref(reply);
+		return;
+	}
+	if (revocations_remove(&fz.revoked, "a", service))
+		assert(revocations_add(&fz.revoked, "a", service, NOW) == 0);
+	if (what & 4)
+		broker_changed(fz.broker, what & 8 ? A : -1);
+	broker_enforce(fz.broker, &done);
+	/* That was all of it. */
+	broker_enforce(fz.broker, &done);
+	assert(!done.channels && !done.connects);
+}
+
 static void step(struct script *s)
 {
 	uint8_t what = take(s);
@@ -447,6 +472,9 @@ static void step(struct script *s)
 			broker_link_gone(fz.broker, LINK_AB, A, ++fz.epoch[LINK_AB]);
 		else
 			broker_link_joined(fz.broker, LINK_AB, A, 10 + (what >> 1 & 1));
+		break;
+	case 5:
+		take_back(what);
 		break;
 	default:
 		any_message(s, 1 + what % SIVP_TYPE_MAX);
@@ -546,5 +574,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			close(fz.vm[vm].fd);
 	}
 	loop_free(fz.loop);
+	revocations_free(&fz.revoked);
 	return 0;
 }
