@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -74,6 +75,7 @@ void hostd_start(struct daemon_fixture *d)
 void hostd_expect_no_start(struct daemon_fixture *d)
 {
 	char program[300];
+	struct pollfd end;
 	int status;
 	pid_t pid;
 
@@ -84,6 +86,11 @@ void hostd_expect_no_start(struct daemon_fixture *d)
 		execl(program, program, "--config", d->config, NULL);
 		_exit(127);
 	}
+	end = (struct pollfd){ .fd = pidfd_open(pid, 0), .events = POLLIN };
+	assert_true(end.fd >= 0);
+	if (poll(&end, 1, PATIENCE_MS) != 1)
+		kill(pid, SIGKILL);
+	close(end.fd);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }

@@ -162,6 +162,8 @@ static void test_what_is_wrong_is_said_with_its_line(void **state)
 		{ "revoked \"/cache\" { since = 1 }\nentries = 1\n", ":1: revoked \"/cache\"" },
 		{ "revoked \"\" { since = 1 }\nentries = 1\n", ":1: revoked \"\"" },
 		{ "revoked \"a/b/c\" { since = 1 }\nentries = 1\n", ":1: revoked \"a/b/c\"" },
+		{ "revoked \"good\" { since = 1 }\nrevoked \"a/b/c\" { since = 1 }\nentries = 2\n",
+		  ":2: revoked \"a/b/c\"" },
 		{ "revoked \"Adas\" { since = 1 }\nentries = 1\n", ":1: revoked \"Adas\"" },
 		{ "revoked \"a23456789012345678901234567x\" { since = 1 }\nentries = 1\n",
 		  ":1: revoked \"a23456789012345678901234567x\"" },
