@@ -48,7 +48,7 @@ hold()
 	server_lines=$(wc -l <"$(vm_job_dir adas server)/out")
 	vm_job cockpit hold siv-check run "$URL" hold
 	vm_job_await_line cockpit hold connected
-	vm_job cockpit mapped siv-check run "$URL" map-reset
+	vm_job cockpit mapped siv-check run "$URL" map-reset both
 	vm_job_await_line cockpit mapped mapped
 }
 
