@@ -28,6 +28,7 @@ build/lib/libsivshmem.pc: libsivshmem/libsivshmem.pc.in libsivshmem/build.mk
 $(eval $(call unit,test_addr,tests/unit/test_addr.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
 $(eval $(call fuzzer,fuzz_addr,tests/fuzz/fuzz_addr.c $(SIV_ADDR_SRC),-D_GNU_SOURCE,))
 $(eval $(call unit,test_ring,tests/unit/test_ring.c,,))
+$(eval $(call unit,test_ring_exhaustive,tests/unit/test_ring_exhaustive.c,,))
 $(eval $(call fuzzer,fuzz_ring,tests/fuzz/fuzz_ring.c,,))
 $(eval $(call fuzzer,fuzz_map,tests/fuzz/fuzz_map.c libsivshmem/src/map.c,-D_GNU_SOURCE,))
 # the test plays the kernel
