@@ -24,3 +24,6 @@ GUEST_BIN += build/bin/siv-matrix
 # io_uring on the family, against `siv-check serve`
 $(eval $(call program,siv-uring,$(sort $(wildcard tests/guest/uring/*.c)) tests/guest/check/lib.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,-luring -lpthread))
 GUEST_BIN += build/bin/siv-uring
+# hostile speakers of the module's netlink
+$(eval $(call program,siv-nlfuzz,$(sort $(wildcard tests/guest/nlfuzz/*.c)),-D_GNU_SOURCE,-lpthread))
+GUEST_BIN += build/bin/siv-nlfuzz

@@ -176,8 +176,12 @@ static int on_link(struct nl_msg *msg, void *arg)
 	if (genlmsg_parse(nlmsg_hdr(msg), 0, a, SIV_A_MAX, NULL) || !a[SIV_A_LINK] ||
 	    nla_parse_nested(l, SIV_LINK_A_MAX, a[SIV_A_LINK], NULL))
 		return NL_SKIP;
-	if (nla_get_u32(l[SIV_LINK_A_KIND]) == SIV_LINK_LOCAL)
+	if (nla_get_u32(l[SIV_LINK_A_KIND]) == SIV_LINK_LOCAL) {
 		link_id[nla_get_u32(l[SIV_LINK_A_END])] = nla_get_u32(l[SIV_LINK_A_ID]);
+		/* of an agent before: there is no way back from it */
+		if (nla_get_u32(l[SIV_LINK_A_EPOCH]) > epoch)
+			epoch = nla_get_u32(l[SIV_LINK_A_EPOCH]);
+	}
 	return NL_OK;
 }
 
