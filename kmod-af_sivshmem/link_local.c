@@ -27,7 +27,8 @@ static int local_prepare(struct siv_link *link, u64 size)
 
 	mutex_lock(&mem_lock);
 	if (!mem) {
-		mem = vzalloc(size);
+		/* as much as the agent says: what is not there is no reason to complain, or to kill */
+		mem = __vmalloc(size, GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
 		mem_size = size;
 	}
 	if (!mem)
