@@ -417,16 +417,21 @@ int siv_chan_set_direct(struct siv_chan *chan, u32 bits)
 	return err;
 }
 
-/* Adds @bits to this side's state, and tells the peer. */
+/*
+ * Adds @bits to this side's state, and tells the peer. A reset is answered with one: the side that
+ * resets tells the peer before it is through, and must not take what the peer's processes do then for
+ * the end of what was sent.
+ */
 void siv_chan_shut(struct siv_chan *chan, u32 bits)
 {
 	unsigned long flags;
 	bool news;
 
 	spin_lock_irqsave(&chan->wake_lock, flags);
+	bits |= chan->peer_state & SIV_STATE_ABORTED;
 	news = !chan->dead && (chan->state & bits) != bits;
 	if (news) {
-		chan->state |= bits;
+		WRITE_ONCE(chan->state, chan->state | bits);
 		virt_store_release(&chan->own->state, chan->state); /* S: after the positions */
 	}
 	spin_unlock_irqrestore(&chan->wake_lock, flags);

@@ -107,7 +107,9 @@ static int map_wait(struct sock *sk, struct siv_chan *chan, const struct siv_wai
 					   HRTIMER_MODE_ABS);
 	}
 	finish_wait(sk_sleep(sk), &wait);
-	return READ_ONCE(chan->dead) ? -ECONNRESET : err;
+	/* also where this side is about to be dead: it has told the peer, whose answer woke us */
+	return READ_ONCE(chan->dead) || READ_ONCE(chan->state) & SIV_STATE_ABORTED ? -ECONNRESET :
+										     err;
 }
 
 int siv_map_ioctl(struct sock *sk, struct siv_chan *chan, unsigned int cmd, unsigned long arg)
