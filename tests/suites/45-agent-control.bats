@@ -85,7 +85,7 @@ ready_lines() { grep -c ready "$(vm_job_dir one agent)/out"; }
 }
 
 @test "the agent has given up what it does not need, and nobody looks into its memory" {
-	local status limited="setpriv --bounding-set=-all,+net_admin --inh-caps=-all"
+	local status limited="/usr/bin/setpriv --bounding-set=-all,+net_admin --inh-caps=-all"
 
 	status=$(vm_run one 'cat /proc/$(pidof sivshmem-agent)/status')
 	grep -qx $'Seccomp:\t2' <<<"$status"
