@@ -107,9 +107,12 @@ static int map_wait(struct sock *sk, struct siv_chan *chan, const struct siv_wai
 					   HRTIMER_MODE_ABS);
 	}
 	finish_wait(sk_sleep(sk), &wait);
-	/* also where this side is about to be dead: it has told the peer, whose answer woke us */
-	return READ_ONCE(chan->dead) || READ_ONCE(chan->state) & SIV_STATE_ABORTED ? -ECONNRESET :
-										     err;
+	if (!READ_ONCE(chan->dead) && !(READ_ONCE(chan->state) & SIV_STATE_ABORTED))
+		return err;
+	/* a reset is under way, of which the peer may know before: once it is through, all is zapped */
+	mutex_lock(&chan->link->lock);
+	mutex_unlock(&chan->link->lock);
+	return -ECONNRESET;
 }
 
 int siv_map_ioctl(struct sock *sk, struct siv_chan *chan, unsigned int cmd, unsigned long arg)

@@ -150,6 +150,7 @@ void broker_set_policy(struct broker *broker, const struct policy *policy,
 	for (unsigned int i = 0; i < policy->n_vms; i++) {
 		move_listening(&broker->vms[i], old, policy);
 		broker->vms[i].policy = &policy->vms[i];
+		broker->vms[i].budget.vm = policy->vms[i].name;
 	}
 	for (unsigned int i = 0; i < policy->n_links; i++)
 		broker->links[i].policy = &policy->links[i];

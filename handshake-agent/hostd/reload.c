@@ -48,6 +48,8 @@ static bool top_stays(const struct host_config *old, const struct host_config *n
 	};
 	bool ok = true;
 
+	if (old->audit_journal != new->audit_journal)
+		ok = needs_restart(new, errors, 0, "audit-journal: is another");
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		if (!same_text(texts[i].old, texts[i].new))
 			ok = needs_restart(new, errors, 0, "%s: is another", texts[i].key);
