@@ -43,10 +43,15 @@ static int spinning(uint32_t mode, uint64_t seed)
 	return fd;
 }
 
+/* Of what is there the peer has read the order, and reads no more. */
 static void fill(int fd)
 {
 	static char buf[65536];
+	int unread;
 
+	do
+		CHECK(!ioctl(fd, SIOCOUTQ, &unread));
+	while (unread);
 	while (send(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
 		;
 	CHECK(errno == EAGAIN);

@@ -51,7 +51,7 @@ extern void (*on_die)(void);
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 #define CHECK(x) ((x) ? (void)0 : die("%s:%d: %s does not hold (errno %d)", __FILE__, __LINE__, #x, errno))
 #define CHECK_ERRNO(x, e) \
-	((x) < 0 && errno == (e) ? (void)0 : \
+	((errno = 0, (x) < 0) && errno == (e) ? (void)0 : \
 	 die("%s:%d: %s: errno is %d, should be %d", __FILE__, __LINE__, #x, errno, (int)(e)))
 
 void write_all(int fd, const void *buf, size_t len);
