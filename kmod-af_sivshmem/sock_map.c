@@ -109,7 +109,7 @@ static int map_wait(struct sock *sk, struct siv_chan *chan, const struct siv_wai
 	finish_wait(sk_sleep(sk), &wait);
 	if (!READ_ONCE(chan->dead) && !(READ_ONCE(chan->state) & SIV_STATE_ABORTED))
 		return err;
-	/* a reset is under way, of which the peer may know before: once it is through, all is zapped */
+	/* the peer may know of a reset before it is through; when it is, all is zapped */
 	mutex_lock(&chan->link->lock);
 	mutex_unlock(&chan->link->lock);
 	return -ECONNRESET;

@@ -136,14 +136,8 @@ static bool give_up_rights(void)
 	static const int families[] = { AF_UNIX, AF_NETLINK, 0 };
 	static const char *const none[] = { NULL };
 	const struct confine_calls calls = { .names = none, .families = families };
-	int err = confine_capabilities(1ull << CAP_NET_ADMIN);
 
-	if (err)
-		log_warning("capabilities could not be dropped: %s", strerror(-err));
-	err = confine_calls(args.sandbox, &calls);
-	if (err)
-		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
-	return !err;
+	return !confine(args.sandbox, 1ull << CAP_NET_ADMIN, &calls);
 }
 
 static int open_control(const struct agent_config *config)

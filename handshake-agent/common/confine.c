@@ -190,3 +190,15 @@ int confine_calls(enum confine_mode mode, const struct confine_calls *calls)
 	seccomp_release(filter);
 	return err;
 }
+
+int confine(enum confine_mode mode, uint64_t keep, const struct confine_calls *calls)
+{
+	int err = confine_capabilities(keep);
+
+	if (err)
+		log_warning("capabilities could not be dropped: %s", strerror(-err));
+	err = confine_calls(mode, calls);
+	if (err)
+		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
+	return err;
+}

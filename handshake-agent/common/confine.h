@@ -45,4 +45,10 @@ int confine_capabilities(uint64_t keep);
  */
 int confine_calls(enum confine_mode mode, const struct confine_calls *calls);
 
+/*
+ * Both of these, as a daemon does once it is set up; logs what fails. 0, or -errno where system calls
+ * could not be confined; capabilities that could not be dropped are a warning.
+ */
+int confine(enum confine_mode mode, uint64_t keep, const struct confine_calls *calls);
+
 #endif

@@ -271,14 +271,8 @@ static bool give_up_rights(enum confine_mode mode)
 	static const int families[] = { AF_UNIX, 0 };
 	static const char *const none[] = { NULL };
 	const struct confine_calls calls = { .names = none, .families = families };
-	int err = confine_capabilities(1ull << CAP_CHOWN);
 
-	if (err)
-		log_warning("capabilities could not be dropped: %s", strerror(-err));
-	err = confine_calls(mode, &calls);
-	if (err)
-		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
-	return !err;
+	return !confine(mode, 1ull << CAP_CHOWN, &calls);
 }
 
 static bool open_broker(struct hostd *hostd)

@@ -202,14 +202,8 @@ static int give_up_rights(enum confine_mode mode)
 	static const char *const names[] = { "memfd_create", "pidfd_open", NULL };
 	static const int families[] = { AF_UNIX, 0 };
 	const struct confine_calls calls = { .names = names, .families = families };
-	int err = confine_capabilities(1ull << CAP_CHOWN);
 
-	if (err)
-		log_warning("capabilities could not be dropped: %s", strerror(-err));
-	err = confine_calls(mode, &calls);
-	if (err)
-		log_error("--sandbox: system calls could not be confined: %s", strerror(-err));
-	return err;
+	return confine(mode, 1ull << CAP_CHOWN, &calls);
 }
 
 static int serve(struct switchd *sw, int ready_fd)
