@@ -44,7 +44,7 @@ assert_works()
 
 	# who gets no answer goes on
 	vm_run one 'echo 300 >/sys/module/af_sivshmem/parameters/upcall_timeout_ms'
-	vm_run one -t $((seconds + 60)) siv-nlfuzz --seconds "$seconds" --size "$LINK_BYTES" \
+	vm_run one -t $((seconds + 120)) siv-nlfuzz --seconds "$seconds" --size "$LINK_BYTES" \
 		${NLFUZZ_SEED:+--seed "$NLFUZZ_SEED"} >&2
 	vm_run one 'echo 30000 >/sys/module/af_sivshmem/parameters/upcall_timeout_ms'
 	vm_check_logs

@@ -39,6 +39,16 @@ int order(uint32_t mode, uint64_t seed, uint64_t bytes)
 	return fd;
 }
 
+int order_to_echo(void)
+{
+	int fd = order(MODE_ECHO, 0, 0);
+	char c = 0;
+
+	write_all(fd, &c, 1);
+	read_all(fd, &c, 1);
+	return fd;
+}
+
 short poll_now(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };

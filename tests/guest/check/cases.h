@@ -12,6 +12,8 @@ extern const char *url;
 extern struct sockaddr_sivshmem addr;
 
 int order(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
+/* MODE_ECHO that has echoed a byte: what happens from now on happens to a peer that waits for more. */
+int order_to_echo(void);
 int new_socket(int flags);
 void spin_for_ever(int fd); /* until data comes, and what ends a wait otherwise */
 short poll_now(int fd, short events);

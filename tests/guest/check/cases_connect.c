@@ -616,7 +616,7 @@ void case_record_held(const char *arg)
  */
 void case_hold(const char *arg)
 {
-	int fd = order(MODE_ECHO, 0, 0);
+	int fd = order_to_echo();
 	char c;
 	ssize_t n;
 

@@ -449,15 +449,17 @@ void case_map_scribble(const char *arg)
 /* Stays until the channel is reset from outside; then all is zapped. */
 void case_map_reset(const char *arg)
 {
-	struct windows w = ordered_windows(MODE_ECHO, 1, 0, SIV_DIRECT_TX | SIV_DIRECT_RX);
+	struct windows w = open_windows(order_to_echo(), sizeof(struct order) + 1,
+					SIV_DIRECT_TX | SIV_DIRECT_RX);
 	int err;
 
+	w.rx_pos = 1;
 	memset(w.tx + w.tx_pos, 0xa5, tx_len(&w) - w.tx_pos);
 	puts("mapped");
-	err = wait_for(&w, SIV_WAIT_DATA, 1);
+	err = wait_for(&w, SIV_WAIT_DATA, w.rx_pos + 1);
 	/* "both" sides are reset: the peer's end may be there to be looked at before our own is */
 	while (!err && arg)
-		err = wait_for(&w, SIV_WAIT_DATA, 1);
+		err = wait_for(&w, SIV_WAIT_DATA, w.rx_pos + 1);
 	CHECK(err == ECONNRESET);
 	expect_zapped(&w);
 	close(w.fd);

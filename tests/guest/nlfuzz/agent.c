@@ -33,11 +33,17 @@ void agent_summary(void)
 			if (verdicts[cmd][e])
 				printf(" %s %llu", e ? strerrorname_np(e) : "ok", verdicts[cmd][e]);
 		putchar('\n');
-		if (!verdicts[cmd][0])
-			complain("%s never succeeded", command_names[cmd]);
 	}
-	if (!granted[0] || !granted[1] || !connects || !accepts)
-		complain("no connection was ever made");
+	if (agents_missing())
+		complain("%s never succeeded", agents_missing());
+}
+
+const char *agents_missing(void)
+{
+	for (unsigned int i = 0; i < sizeof(commands); i++)
+		if (!verdicts[commands[i]][0])
+			return command_names[commands[i]];
+	return granted[0] && granted[1] && connects && accepts ? NULL : "a connection";
 }
 
 static int agent_call(struct agent *a, on_reply reply)
@@ -175,7 +181,8 @@ static void serve(struct agent *a, const struct job *job)
 			known.cookie[job->service] = cookie;
 			err = grant(a, job, generation, true) ?: grant(a, job, generation, false);
 		}
-		if (!err && one_in(&a->rng, 8)) { /* and taken away again */
+		/* and taken away again, the first ones certainly */
+		if (!err && (!verdicts[SIV_CMD_RESET][0] || one_in(&a->rng, 8))) {
 			begin(a, SIV_CMD_RESET);
 			put_reset(&a->msg, generation % SLOTS, generation, one_in(&a->rng, 2));
 			agent_call(a, NULL);

@@ -16,8 +16,9 @@
  *   siv-nlfuzz [--seed N] [--seconds N] [--messages N] [--size BYTES]
  *
  * Prints the seed first; threads' messages are the same again with it, their interleaving is not.
- * Fails if an intruder or the outsider got anything but its refusal, or if a command never
- * succeeded, as then nothing was tested. --size is what the local link has. Afterwards the links are
+ * Goes on for up to PATIENCE seconds more until each command has succeeded and connections were
+ * made, as before that little was tested. Fails if it never came to that, or if an intruder or the
+ * outsider got anything but its refusal. --size is what the local link has. Afterwards the links are
  * down.
  *
  *   siv-nlfuzz refuse BYTES     only asks for a local link of that size, and prints the errno
@@ -59,6 +60,7 @@ void die(const char *what)
 
 #define AGENTS 2
 #define USERS  6
+#define PATIENCE 60
 static struct agent agents[AGENTS];
 static struct blaster blasters[AGENTS];
 static struct rng outsider;
@@ -99,7 +101,8 @@ static int fuzz(uint64_t seed, unsigned int seconds)
 		users[i] = (struct user){ .rng.state = next(&rng), .listens = i % 2 };
 		thread_start(&threads[n++], user_run, &users[i]);
 	}
-	while (!stop && !failed && time(NULL) < until)
+	while (!stop && !failed &&
+	       (time(NULL) < until || (agents_missing() && time(NULL) < until + PATIENCE)))
 		poll(NULL, 0, 50);
 	stop = true;
 	for (i = 0; i < n; i++)

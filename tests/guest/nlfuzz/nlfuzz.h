@@ -125,6 +125,8 @@ void agent_tidy(struct agent *a);
 /* What is queued for the registered agent: serves it, and leaves it in jobs. */
 void agent_pull(struct agent *a);
 void agent_summary(void);
+/* What never succeeded so far, a command's name or what else; NULL: everything did. */
+const char *agents_missing(void);
 void *agent_run(void *agent);
 
 struct blaster {
