@@ -102,16 +102,16 @@ static int send_faulty(struct nl_msg *msg)
 	err = nl_send_auto(sock, msg) < 0 ? -(errno ?: EIO) : 0;
 	if (fail_fd < 0 || f->done)
 		return err;
-	if (failed_nth()) {
-		f->handled++;
-		/* memory of a link: after the first pages, one of each power of 1.25 is enough */
-		if (f->nth > 64)
-			f->nth += f->nth / 4;
-	} else {
-		f->done = true;
+	f->done = !failed_nth();
+	fail_nth(0); /* or printing is what fails */
+	if (f->done) {
 		printf("%s%s: %u faults\n", cmd_names[cmd], server ? " of the server" : "", f->handled);
+		return err;
 	}
-	fail_nth(0);
+	f->handled++;
+	/* memory of a link: after the first pages, one of each power of 1.25 is enough */
+	if (f->nth > 64)
+		f->nth += f->nth / 4;
 	return err;
 }
 
