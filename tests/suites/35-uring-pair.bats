@@ -66,7 +66,7 @@ zc_seconds() { vm_run cockpit "echo $1 >/sys/module/af_sivshmem/parameters/zc_se
 	vm_job_kill adas server
 	vm_job adas echo siv-uring-echo siv:///check
 	vm_job_await_line adas echo listening
-	vm_run cockpit siv-echo "$URL" -n 100 -s 1000000
+	vm_run cockpit siv-echo "$URL" -n "$(vm_load 100)" -s 1000000
 	vm_job_kill adas echo
 
 	vm_run cockpit 'head -c 9000001 /dev/urandom >/tmp/file'
