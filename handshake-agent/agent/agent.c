@@ -272,25 +272,39 @@ static void kernel_upcall(void *ctx, const struct kernel_upcall *u)
 	}
 }
 
-/* The CA's certificates of WELCOME. False: they cannot be used. */
+static void free_ca(struct agent *a)
+{
+	X509_STORE_free(a->trust);
+	sk_X509_pop_free(a->trusted, X509_free);
+	free(a->ca);
+	a->trust = NULL;
+	a->trusted = NULL;
+	a->ca = NULL;
+	a->ca_len = 0;
+}
+
+/* The CA's certificates of WELCOME or CHANGED. False: they cannot be used. */
 static bool take_ca(struct agent *a, const struct sivp_value *ca)
 {
 	STACK_OF(X509) *chain = x509_chain_parse(ca->data, ca->len);
 	X509_STORE *trust = chain ? x509_trust_new(chain) : NULL;
-	uint8_t *copy = malloc(ca->len);
+	uint8_t *copy = malloc(ca->len), authority[SIV_DIGEST_LEN];
 
-	sk_X509_pop_free(chain, X509_free);
-	if (!trust || !copy) {
+	if (!trust || !copy || !x509_digest(sk_X509_value(chain, 0), authority)) {
+		sk_X509_pop_free(chain, X509_free);
 		X509_STORE_free(trust);
 		free(copy);
+		log_error("control: the host's CA certificates cannot be read");
 		return false;
 	}
 	memcpy(copy, ca->data, ca->len);
-	X509_STORE_free(a->trust);
-	free(a->ca);
+	free_ca(a);
+	memcpy(a->authority, authority, sizeof(a->authority));
 	a->trust = trust;
+	a->trusted = chain;
 	a->ca = copy;
 	a->ca_len = ca->len;
+	agent_session_trust(a);
 	return true;
 }
 
@@ -298,14 +312,11 @@ static void welcome(struct agent *a, const struct sivp_msg *m)
 {
 	struct kernel_request r = { .cmd = SIV_CMD_REGISTER, .done = registered };
 	const struct sivp_value *ca = &m->attr[SIVP_A_CA];
-	bool renewed = strcmp(a->vm, sivp_str(m, SIVP_A_VM)) ||
-		       strcmp(a->domain, sivp_str(m, SIVP_A_DOMAIN)) || a->ca_len != ca->len ||
-		       memcmp(a->ca, ca->data, ca->len);
+	bool renamed = strcmp(a->vm, sivp_str(m, SIVP_A_VM)) ||
+		       strcmp(a->domain, sivp_str(m, SIVP_A_DOMAIN));
 
-	if (renewed && !take_ca(a, ca)) {
-		log_error("control: the host's CA certificates cannot be read");
+	if ((a->ca_len != ca->len || memcmp(a->ca, ca->data, ca->len)) && !take_ca(a, ca))
 		return;
-	}
 	strcpy(a->vm, sivp_str(m, SIVP_A_VM));
 	strcpy(a->domain, sivp_str(m, SIVP_A_DOMAIN));
 	agent_set_clock(a, sivp_u64(m, SIVP_A_TIME));
@@ -314,7 +325,19 @@ static void welcome(struct agent *a, const struct sivp_msg *m)
 	agent_submit(a, &r);
 	agent_channels_report(a);
 	agent_listeners_report(a);
-	agent_enrol_start(a, renewed);
+	agent_enrol_start(a, renamed);
+}
+
+static void changed(struct agent *a, const struct sivp_msg *m)
+{
+	log_info("control: the host decides anew");
+	agent_enrol_forget_tickets(a);
+	if (!sivp_has(m, SIVP_A_CA)) {
+		agent_enrol_again(a);
+	} else if (take_ca(a, &m->attr[SIVP_A_CA])) {
+		log_info("control: the host trusts %d authorities", sk_X509_num(a->trusted));
+		agent_enrol_start(a, false);
+	}
 }
 
 static void host_connected(void *ctx)
@@ -354,9 +377,7 @@ static void host_message(void *ctx, const struct sivp_msg *m)
 		agent_enrol_cert(a, m);
 		break;
 	case SIVP_CHANGED:
-		log_info("control: the host decides anew");
-		agent_enrol_forget_tickets(a);
-		agent_enrol_again(a);
+		changed(a, m);
 		break;
 	case SIVP_REJECT:
 		if (!agent_enrol_reject(a, m))
@@ -421,8 +442,5 @@ void agent_stop(struct agent *a)
 	agent_channels_forget(a);
 	agent_listeners_forget(a);
 	a->kernel->ops->close(a->kernel);
-	X509_STORE_free(a->trust);
-	free(a->ca);
-	a->trust = NULL;
-	a->ca = NULL;
+	free_ca(a);
 }

@@ -60,6 +60,7 @@ struct identity {
 	EVP_PKEY *next_key;        /* of the CSR, until its certificate is there */
 	SSL_CTX *context;          /* NULL: no certificate */
 	int64_t not_before, not_after; /* seconds since 1970, host's clock */
+	uint8_t authority[SIV_DIGEST_LEN]; /* of the certificate that issued it; zeros: not trusted */
 	char id[SIV_SPIFFE_LEN];
 	struct loop_timer renew;
 	struct agent *agent;
@@ -116,6 +117,9 @@ struct agent {
 	uint8_t *ca;          /* as in WELCOME */
 	size_t ca_len;
 	X509_STORE *trust;
+	STACK_OF(X509) *trusted; /* the same; the first one issues, a second one is a former one */
+	uint8_t authority[SIV_DIGEST_LEN]; /* of the first */
+	bool renewed_told; /* RENEWED was said, or there is nothing to be said */
 
 	struct identity *identities; /* one for each service of config */
 	uint64_t last_session;       /* ids of CSRs and OPENs; never used again */
@@ -189,8 +193,14 @@ void agent_listeners_forget(struct agent *agent);
 /* enrol.c */
 int agent_enrol_init(struct agent *agent);
 void agent_enrol_exit(struct agent *agent);
-/* After each WELCOME. @renewed: name, domain or CA are others than before. */
-void agent_enrol_start(struct agent *agent, bool renewed);
+/*
+ * After each WELCOME, and when others are trusted than before. @renamed: name or domain are others,
+ * and no certificate holds any more. Else those of an authority that is still trusted do, until
+ * the one that issues has given another.
+ */
+void agent_enrol_start(struct agent *agent, bool renamed);
+/* Says RENEWED, once that is true. */
+void agent_enrol_tell_renewed(struct agent *agent);
 /* Asks again for what the host has refused. */
 void agent_enrol_again(struct agent *agent);
 void agent_enrol_host_lost(struct agent *agent);
@@ -207,6 +217,10 @@ void agent_session_connect(struct agent *agent, const struct kernel_upcall *upca
 void agent_session_cancel(struct agent *agent, uint64_t request);
 void agent_session_message(struct agent *agent, const struct sivp_msg *msg);
 void agent_session_identity(struct agent *agent, struct identity *identity); /* held, or refused */
+/* Others are trusted than before. */
+void agent_session_trust(struct agent *agent);
+/* Some handshake under way was started with a certificate that is not its service's any more. */
+bool agent_session_uses_former(struct agent *agent);
 void agent_session_host_lost(struct agent *agent);
 void agent_session_drop_all(struct agent *agent); /* the kernel is gone, or the agent is */
 

@@ -26,6 +26,7 @@ static void refused(struct identity *i, enum sivp_reason reason)
 	if (i->context)
 		loop_timer_set(i->agent->loop, &i->renew, ENROL_RETRY_MS * LOOP_NS_PER_MS);
 	agent_session_identity(i->agent, i);
+	agent_enrol_tell_renewed(i->agent);
 	agent_check_ready(i->agent);
 }
 
@@ -122,29 +123,82 @@ void agent_enrol_exit(struct agent *a)
 	a->identities = NULL;
 }
 
-void agent_enrol_start(struct agent *a, bool renewed)
+/* Its certificate is of the authority that issues now. */
+static bool is_current(const struct identity *i)
 {
+	return i->context && !memcmp(i->authority, i->agent->authority, sizeof(i->authority));
+}
+
+static bool is_trusted(const struct identity *i)
+{
+	STACK_OF(X509) *trusted = i->agent->trusted;
+	uint8_t digest[SIV_DIGEST_LEN];
+
+	for (int n = 0; n < sk_X509_num(trusted); n++)
+		if (x509_digest(sk_X509_value(trusted, n), digest) &&
+		    !memcmp(i->authority, digest, sizeof(digest)))
+			return true;
+	return false;
+}
+
+/* Drops a certificate that does not hold any more. False: its name cannot be. */
+static bool settle(struct identity *i, bool renamed)
+{
+	struct agent *a = i->agent;
+
+	if (i->context && !renamed && is_trusted(i)) {
+		SSL_CTX_set1_cert_store(i->context, a->trust);
+		return true;
+	}
+	if (!i->context && !renamed)
+		return true;
+	drop(i);
+	if (sivp_spiffe_id(a->domain, a->vm, i->service->name, i->id, sizeof(i->id)))
+		return true;
+	log_error("service %s: its SPIFFE ID would be longer than %zu bytes: shorten the trust domain",
+		  i->service->name, sizeof(i->id) - 1);
+	refused(i, SIVP_R_NO_CERT);
+	return false;
+}
+
+void agent_enrol_start(struct agent *a, bool renamed)
+{
+	/* By one authority alone nobody waits for us. */
+	a->renewed_told = sk_X509_num(a->trusted) < 2;
 	for (size_t n = 0; n < a->config->nr_services; n++) {
 		struct identity *i = &a->identities[n];
 
-		if (renewed) {
-			drop(i);
-			if (!sivp_spiffe_id(a->domain, a->vm, i->service->name, i->id,
-					    sizeof(i->id))) {
-				log_error("service %s: its SPIFFE ID would be longer than %zu bytes: "
-					  "shorten the trust domain", i->service->name,
-					  sizeof(i->id) - 1);
-				refused(i, SIVP_R_NO_CERT);
-				continue;
-			}
-		}
-		if (i->context && renew_in(i) > 0) {
+		if (!settle(i, renamed))
+			continue;
+		if (is_current(i) && renew_in(i) > 0) {
 			i->state = IDENTITY_HELD;
 			set_renewal(i);
 		} else {
 			ask(i);
 		}
 	}
+	agent_enrol_tell_renewed(a);
+}
+
+void agent_enrol_tell_renewed(struct agent *a)
+{
+	if (a->renewed_told || !host_up(&a->host))
+		return;
+	for (size_t n = 0; n < a->config->nr_services; n++) {
+		const struct identity *i = &a->identities[n];
+
+		if (i->csr_session)
+			return;
+		/* What the host does not renew it does not wait for. */
+		if (i->context && i->reason == SIVP_R_NONE && !is_current(i))
+			return;
+	}
+	/* The peer has yet to verify it, perhaps. */
+	if (agent_session_uses_former(a))
+		return;
+	host_begin(&a->host, SIVP_RENEWED, 0);
+	sivp_put_blob(&a->host.out, SIVP_A_DIGEST, a->authority, sizeof(a->authority));
+	a->renewed_told = host_send(&a->host);
 }
 
 void agent_enrol_again(struct agent *a)
@@ -198,7 +252,7 @@ static const char *take(struct identity *i, const struct sivp_msg *m)
 	STACK_OF(X509) *chain = x509_chain_parse(der->data, der->len);
 	const char *wrong = NULL;
 	SSL_CTX *context;
-	X509 *leaf;
+	X509 *leaf, *issuer;
 
 	if (!chain)
 		return "not a chain of certificates";
@@ -214,6 +268,10 @@ static const char *take(struct identity *i, const struct sivp_msg *m)
 		wrong = "not of the key that it was asked for";
 		goto out;
 	}
+	issuer = x509_issuer(i->agent->trusted, leaf);
+	memset(i->authority, 0, sizeof(i->authority));
+	if (issuer)
+		x509_digest(issuer, i->authority);
 	SSL_CTX_free(i->context);
 	i->context = context;
 	i->not_before = x509_not_before(leaf);
@@ -248,6 +306,7 @@ bool agent_enrol_cert(struct agent *a, const struct sivp_msg *m)
 	log_info("service %s: certificate for %s, %lld s", i->service->name, i->id,
 		 (long long)(i->not_after - agent_now(a)));
 	agent_session_identity(a, i);
+	agent_enrol_tell_renewed(a);
 	agent_check_ready(a);
 	return true;
 }

@@ -549,6 +549,30 @@ void agent_session_message(struct agent *a, const struct sivp_msg *m)
 	}
 }
 
+void agent_session_trust(struct agent *a)
+{
+	struct agent_session *s = agent_session_next(a, NULL);
+
+	while (s) {
+		struct agent_session *next = agent_session_next(a, s);
+
+		if (!tls_trust(&s->tls, a->trust, a->trusted) && s->state != SESSION_GRANTING)
+			session_fail(s, SIVP_R_CERTIFICATE,
+				     "its certificate's authority is trusted no more");
+		s = next;
+	}
+}
+
+bool agent_session_uses_former(struct agent *a)
+{
+	const struct agent_session *s = NULL;
+
+	while ((s = agent_session_next(a, s)))
+		if (!tls_is_of(&s->tls, s->identity->context))
+			return true;
+	return false;
+}
+
 void agent_session_host_lost(struct agent *a)
 {
 	struct agent_session *s = agent_session_next(a, NULL);

@@ -32,12 +32,15 @@ struct agent_session *agent_session_new(struct agent *a, bool server, uint64_t i
 
 void agent_session_free(struct agent_session *s)
 {
-	s->agent->nr_sessions--;
-	s->agent->nr_incoming -= s->server;
+	struct agent *a = s->agent;
+
+	a->nr_sessions--;
+	a->nr_incoming -= s->server;
 	loop_timer_cancel(&s->timer);
 	tls_end(&s->tls);
 	list_del(&s->node);
 	free(s);
+	agent_enrol_tell_renewed(a); /* it may have been the last that kept us from it */
 }
 
 struct agent_session *agent_session_by_id(struct agent *a, uint64_t id)

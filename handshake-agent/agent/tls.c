@@ -324,11 +324,26 @@ bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
 					  strlen(SIVP_EXPORTER_LABEL), context, len, 1) == 1;
 }
 
+bool tls_trust(struct tls *tls, X509_STORE *trust, STACK_OF(X509) *trusted)
+{
+	if (!tls->ssl)
+		return true;
+	/* OpenSSL takes the context's store when it verifies, not when the handshake starts. */
+	SSL_CTX_set1_cert_store(SSL_get_SSL_CTX(tls->ssl), trust);
+	tls->keep_nothing = true;
+	return !tls->done || x509_issuer(trusted, SSL_get0_peer_certificate(tls->ssl));
+}
+
+bool tls_is_of(const struct tls *tls, const SSL_CTX *context)
+{
+	return !tls->ssl || SSL_get_SSL_CTX(tls->ssl) == context;
+}
+
 void tls_keep_tickets(struct tls *tls, int64_t now)
 {
 	int64_t until = now + TICKETS_LIFE_S, own_not_after;
 
-	if (!tls->done)
+	if (!tls->done || tls->keep_nothing)
 		return;
 	/* A resumed session still has both certificates of the first, and so its lineage ends. */
 	own_not_after = x509_not_after(SSL_get_certificate(tls->ssl));

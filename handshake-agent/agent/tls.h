@@ -35,6 +35,7 @@ struct tls {
 	BIO *in, *out; /* @ssl's */
 	bool server;
 	bool done;
+	bool keep_nothing;    /* no tickets of it */
 	bool resumed;         /* once done: no certificate was sent, see @ticket */
 	int64_t now;
 	struct tls_peer peer; /* whom the host named */
@@ -69,6 +70,16 @@ size_t tls_output(struct tls *tls, uint8_t *data, size_t size);
 /* Keying material of a handshake that is done, bound to @context. */
 bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
 		  uint8_t out[SIVP_EXPORTER_LEN]);
+
+/*
+ * Others are trusted from now on: what is still to be verified in this handshake is, by @trust, and
+ * nothing of it is kept for later ones. False: it was verified by somebody whom @trusted does not
+ * have any more.
+ */
+bool tls_trust(struct tls *tls, X509_STORE *trust, STACK_OF(X509) *trusted);
+
+/* Whether it was started with that context. Never started: true. */
+bool tls_is_of(const struct tls *tls, const SSL_CTX *context);
 
 /*
  * The connection is made, by everybody's word: what came of this handshake may be used for later

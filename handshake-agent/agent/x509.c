@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 EVP_PKEY *x509_key_new(void)
@@ -73,6 +74,22 @@ X509_STORE *x509_trust_new(STACK_OF(X509) *chain)
 err:
 	X509_STORE_free(store);
 	return NULL;
+}
+
+X509 *x509_issuer(STACK_OF(X509) *trusted, X509 *cert)
+{
+	X509 *issuer = NULL;
+
+	for (int i = 0; !issuer && i < sk_X509_num(trusted); i++) {
+		X509 *candidate = sk_X509_value(trusted, i);
+
+		/* Self-made authorities of one domain have the same name: the signature decides. */
+		if (X509_check_issued(candidate, cert) == X509_V_OK &&
+		    X509_verify(cert, X509_get0_pubkey(candidate)) == 1)
+			issuer = candidate;
+	}
+	ERR_clear_error();
+	return issuer;
 }
 
 bool x509_digest(const X509 *cert, uint8_t digest[SIV_DIGEST_LEN])

@@ -29,6 +29,9 @@ STACK_OF(X509) *x509_chain_parse(const uint8_t *der, size_t len);
 /* A store that trusts each certificate of @chain by itself, whoever issued it. */
 X509_STORE *x509_trust_new(STACK_OF(X509) *chain);
 
+/* Which certificate of @trusted has issued @cert itself; NULL: none. It is @trusted's. */
+X509 *x509_issuer(STACK_OF(X509) *trusted, X509 *cert);
+
 bool x509_digest(const X509 *cert, uint8_t digest[SIV_DIGEST_LEN]);
 
 /* Seconds since 1970; INT64_MIN if the certificate has no valid time there. */

@@ -55,6 +55,11 @@ struct broker_config {
 	 * new one. Called at the end of a round. NULL is allowed.
 	 */
 	void (*stream_ended)(void *arg, unsigned int vm);
+	/*
+	 * While there is a former authority: an agent has said that it uses no certificate of it any
+	 * more. Called while its message is handled, so it only notes that. NULL is allowed.
+	 */
+	void (*renewed)(void *arg);
 	void *arg;
 	/* Seconds since 1970; NULL: time(2). For tests. */
 	int64_t (*wall_clock)(void);
@@ -134,6 +139,14 @@ void broker_enforce(struct broker *broker, struct broker_enforced *done);
  * it; -1: all.
  */
 void broker_changed(struct broker *broker, int vm);
+
+/*
+ * The CA trusts other authorities than before: all agents are told, before anything else is said to
+ * them. broker_not_renewed(): agents that are here and have not said yet that they use certificates
+ * of the present authority alone. Who is away is not one of them: it enrols before it connects.
+ */
+void broker_trust_changed(struct broker *broker);
+unsigned int broker_not_renewed(const struct broker *broker);
 
 /*
  * Resets one channel: the one in slot @slot of link "a--b", or of the local link of VM "a". Puts

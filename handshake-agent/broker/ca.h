@@ -6,6 +6,9 @@
  *
  * The authority's own certificate is what agents trust by itself, so an intermediate of some larger
  * PKI does as well as the self-signed one that is made at first start.
+ *
+ * After a rotation there are two: the one that issues, and the former one, which is trusted until it
+ * is dropped. That it is, and until when at most, is in the state folder, so that it outlives us.
  */
 #ifndef SIVSHMEM_CA_H
 #define SIVSHMEM_CA_H
@@ -14,16 +17,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sivshmem/abi.h>
+
 #include "proto/proto.h"
 
 #define CA_FILE           "ca.pem"           /* in the state folder: key and certificate, 0600 */
 #define CA_CERT_FILE      "ca.crt"           /* the certificate alone, for everybody */
+#define CA_FORMER_FILE    "ca-former.crt"    /* in the state folder, while one is trusted */
 #define CA_LIFETIME_S     (3650u * 24 * 3600) /* of a self-made authority */
 #define CA_LEAF_LIFETIME_S (24u * 3600)      /* default */
 #define CA_LEAF_MIN_S     60u                /* shorter ones would expire between two renewals */
 #define CA_LEAF_MAX_S     (30u * 24 * 3600)  /* "short-lived" ends here */
 #define CA_BACKDATE_S     300u               /* notBefore lies that far back: clocks differ */
 #define CA_ERROR_LEN      512u
+#define CA_NAME_LEN       256u
 
 struct ca;
 
@@ -46,8 +53,40 @@ void ca_close(struct ca *ca);
 /* Of certificates that are issued from now on; 0: the default. */
 void ca_set_lifetime(struct ca *ca, uint32_t leaf_lifetime_s);
 
-/* The trusted certificates, DER. Valid until ca_close(). */
+/*
+ * The trusted certificates, DER: the authority's that issues, then the former one's if there is one.
+ * Valid until the next of ca_rotate(), ca_drop() and ca_close().
+ */
 const uint8_t *ca_trusted(const struct ca *ca, size_t *len);
+
+/*
+ * Another authority issues from now on, and the former one is trusted on: the supplied one of
+ * @options, or one that is made anew. (Where the former one was supplied and @options have none, it
+ * is the one of the state folder.) 0; or -1 with a text, and nothing has changed: it cannot be used, it
+ * is the one that issues already, or an earlier rotation has not ended.
+ */
+int ca_rotate(struct ca *ca, const struct ca_options *options, char error[CA_ERROR_LEN]);
+
+/* The former authority is trusted no more. 0, or -1 with a text, and nothing has changed. */
+int ca_drop(struct ca *ca, const char *state, char error[CA_ERROR_LEN]);
+
+/* What people are told about an authority. */
+struct ca_info {
+	char name[CA_NAME_LEN]; /* its certificate's subject */
+	uint8_t digest[SIV_DIGEST_LEN]; /* SHA-256 of its certificate */
+	int64_t not_after; /* its certificate's */
+	/*
+	 * Of a former one: what it has issued has expired by then. (What an earlier process issued
+	 * for longer than certificates last now may not have: its service enrols anew then.)
+	 */
+	int64_t until;
+};
+void ca_describe(const struct ca *ca, struct ca_info *info);
+/* False: there is no former authority. */
+bool ca_describe_former(const struct ca *ca, struct ca_info *info);
+bool ca_has_former(const struct ca *ca);
+/* ca_info.digest of the authority that issues. */
+const uint8_t *ca_digest(const struct ca *ca);
 
 /*
  * A certificate for @spiffe_id and the public key of the PKCS#10 request @csr (DER): its signature

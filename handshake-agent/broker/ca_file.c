@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define FORMER_LINE "trusted until " /* before the PEM block, which readers of PEM pass over */
 
 int ca_openssl_error(char error[CA_ERROR_LEN], const char *what)
 {
@@ -130,9 +133,9 @@ static int sync_folder(const char *path)
 	return err;
 }
 
-/* A new file "PATH.PID" with what @key (may be NULL) and @cert hold, synced. */
-static int write_temporary(const char *temporary, mode_t mode, EVP_PKEY *key, X509 *cert,
-			   char error[CA_ERROR_LEN])
+/* A new file "PATH.PID" with what @key (may be NULL), @line (may be "") and @cert hold, synced. */
+static int write_temporary(const char *temporary, mode_t mode, EVP_PKEY *key, const char *line,
+			   X509 *cert, char error[CA_ERROR_LEN])
 {
 	FILE *file;
 	int fd;
@@ -146,7 +149,7 @@ static int write_temporary(const char *temporary, mode_t mode, EVP_PKEY *key, X5
 	if (!file)
 		goto err_unlink;
 	if ((key && !PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) ||
-	    !PEM_write_X509(file, cert) || fchmod(fd, mode) < 0 || fflush(file) != 0 ||
+	    fputs(line, file) == EOF || !PEM_write_X509(file, cert) || fchmod(fd, mode) < 0 || fflush(file) != 0 ||
 	    fsync(fd) < 0) {
 		fclose(file);
 		goto err_unlink;
@@ -175,7 +178,7 @@ int ca_file_create(const char *path, EVP_PKEY *key, X509 *cert, char error[CA_ER
 	int err;
 
 	if (temporary_name(temporary, path, error) ||
-	    write_temporary(temporary, 0600, key, cert, error))
+	    write_temporary(temporary, 0600, key, "", cert, error))
 		return -1;
 	err = link(temporary, path) < 0 ? -errno : 0;
 	unlink(temporary);
@@ -189,17 +192,62 @@ int ca_file_create(const char *path, EVP_PKEY *key, X509 *cert, char error[CA_ER
 	return 0;
 }
 
-int ca_file_write_cert(const char *path, X509 *cert, char error[CA_ERROR_LEN])
+/* Writes a file that takes the place of the one that is there. */
+static int replace(const char *path, mode_t mode, EVP_PKEY *key, const char *line, X509 *cert,
+		   char error[CA_ERROR_LEN])
 {
 	char temporary[PATH_MAX];
 
 	if (temporary_name(temporary, path, error) ||
-	    write_temporary(temporary, 0644, NULL, cert, error))
+	    write_temporary(temporary, mode, key, line, cert, error))
 		return -1;
 	if (rename(temporary, path) < 0 || sync_folder(path) < 0) {
 		system_error(error, path);
 		unlink(temporary);
 		return -1;
 	}
+	return 0;
+}
+
+int ca_file_replace(const char *path, EVP_PKEY *key, X509 *cert, char error[CA_ERROR_LEN])
+{
+	return replace(path, 0600, key, "", cert, error);
+}
+
+int ca_file_write_cert(const char *path, X509 *cert, char error[CA_ERROR_LEN])
+{
+	return replace(path, 0644, NULL, "", cert, error);
+}
+
+int ca_file_write_former(const char *path, X509 *cert, int64_t until, char error[CA_ERROR_LEN])
+{
+	char line[sizeof(FORMER_LINE) + 24];
+
+	snprintf(line, sizeof(line), FORMER_LINE "%" PRId64 "\n", until);
+	return replace(path, 0644, NULL, line, cert, error);
+}
+
+int ca_file_read_former(const char *path, X509 **cert, int64_t *until, char error[CA_ERROR_LEN])
+{
+	FILE *file = fopen(path, "re");
+
+	*cert = NULL;
+	if (!file)
+		return errno == ENOENT ? -ENOENT : system_error(error, path);
+	if (fscanf(file, FORMER_LINE "%" SCNd64, until) == 1)
+		*cert = PEM_read_X509(file, NULL, no_passphrase, NULL);
+	fclose(file);
+	if (*cert)
+		return 0;
+	ERR_clear_error();
+	snprintf(error, CA_ERROR_LEN, "%s: no certificate of a former authority with the time until "
+		 "which it is trusted: remove the file to trust it no more", path);
+	return -1;
+}
+
+int ca_file_remove_former(const char *path, char error[CA_ERROR_LEN])
+{
+	if ((unlink(path) < 0 && errno != ENOENT) || sync_folder(path) < 0)
+		return system_error(error, path);
 	return 0;
 }

@@ -22,8 +22,20 @@ int ca_file_load(const char *key_path, const char *cert_path, EVP_PKEY **key, X5
  */
 int ca_file_create(const char *path, EVP_PKEY *key, X509 *cert, char error[CA_ERROR_LEN]);
 
+/* The same, replacing what is there. 0, or -1 with a text. */
+int ca_file_replace(const char *path, EVP_PKEY *key, X509 *cert, char error[CA_ERROR_LEN]);
+
 /* Writes the certificate, mode 0644, replacing what is there. 0, or -1 with a text. */
 int ca_file_write_cert(const char *path, X509 *cert, char error[CA_ERROR_LEN]);
+
+/*
+ * A former authority's certificate, and until when it is trusted, seconds since 1970. Reading: 0;
+ * -ENOENT if there is none; else -1 with a text. Writing replaces what is there; removing what is
+ * not there is none of its errors.
+ */
+int ca_file_read_former(const char *path, X509 **cert, int64_t *until, char error[CA_ERROR_LEN]);
+int ca_file_write_former(const char *path, X509 *cert, int64_t until, char error[CA_ERROR_LEN]);
+int ca_file_remove_former(const char *path, char error[CA_ERROR_LEN]);
 
 /* "WHAT: OpenSSL's reason" from the error queue, which is emptied. Returns -1. */
 int ca_openssl_error(char error[CA_ERROR_LEN], const char *what);

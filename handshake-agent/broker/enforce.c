@@ -86,6 +86,30 @@ void broker_changed(struct broker *broker, int of)
 	broker_settle(broker);
 }
 
+void broker_trust_changed(struct broker *broker)
+{
+	size_t len;
+	const uint8_t *trusted = ca_trusted(broker->config.ca, &len);
+
+	for (unsigned int i = 0; i < broker->config.policy->n_vms; i++) {
+		struct vm *vm = &broker->vms[i];
+
+		vm->renewed = false;
+		sivp_put_blob(vm_message(vm, SIVP_CHANGED, 0), SIVP_A_CA, trusted, len);
+		vm_send(vm);
+	}
+	broker_settle(broker);
+}
+
+unsigned int broker_not_renewed(const struct broker *broker)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < broker->config.policy->n_vms; i++)
+		n += vm_talks(&broker->vms[i]) && !broker->vms[i].renewed;
+	return n;
+}
+
 static struct channel *find_channel(struct broker *broker, const char *name, uint32_t slot)
 {
 	for (unsigned int i = 0; slot < SIV_LINK_SLOTS && i < broker->n_links; i++) {

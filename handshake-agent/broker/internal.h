@@ -52,6 +52,7 @@ struct vm {
 	enum vm_state state;
 	enum vm_doom doom;
 	bool want_hello; /* the magic was seen: HELLO is next */
+	bool renewed;    /* it uses certificates of the authority that issues alone, as it says */
 
 	/* The incarnation: what the last HELLO said. Outlives the stream. */
 	bool known;

@@ -23,14 +23,14 @@ static json_t *reasons_json(const uint64_t counts[SIVP_R_MAX + 1])
 
 static json_t *vm_json(const struct vm *vm)
 {
-	json_t *services = json_array(), *listening = json_array();
+	json_t *services = json_array(), *listening = json_array(), *json;
 
 	for (unsigned int i = 0; i < vm->policy->n_services; i++) {
 		json_array_append_new(services, json_string(vm->policy->services[i]));
 		if (vm->listening[i])
 			json_array_append_new(listening, json_string(vm->policy->services[i]));
 	}
-	return json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I}",
+	json = json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I}",
 			 "vm", vm->policy->name,
 			 "state", vm_states[vm->state],
 			 "services", services,
@@ -45,6 +45,10 @@ static json_t *vm_json(const struct vm *vm)
 			 "violations", (json_int_t)vm->count.violations,
 			 "tls_bytes", (json_int_t)vm->count.tls_bytes,
 			 "audit_dropped", (json_int_t)vm->budget.dropped_total);
+	/* Of who is away nothing is known, and nothing is waited for. */
+	if (ca_has_former(vm->broker->config.ca) && vm_talks(vm))
+		json_object_set_new(json, "renewed", json_boolean(vm->renewed));
+	return json;
 }
 
 static const char *link_state(const struct link *link)

@@ -241,6 +241,7 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 	memcpy(vm->agent_nonce, msg->attr[SIVP_A_NONCE].data, sizeof(vm->agent_nonce));
 	memcpy(vm->positions, positions, sizeof(positions));
 	vm->n_positions = n;
+	vm->renewed = false;
 	vm->state = VM_REPORTING;
 	send_welcome(vm);
 	links_hello(vm, reborn);
@@ -306,6 +307,19 @@ static void vm_csr(struct vm *vm, const struct sivp_msg *msg)
 	}
 }
 
+/* Its word alone, and it can only harm itself by it: others never take what it does not renew. */
+static void vm_renewed(struct vm *vm, const struct sivp_msg *msg)
+{
+	const struct broker_config *config = &vm->broker->config;
+
+	/* Of an authority that was the present one when the agent said so: it will say it again. */
+	if (memcmp(msg->attr[SIVP_A_DIGEST].data, ca_digest(config->ca), SIV_DIGEST_LEN) != 0)
+		return;
+	vm->renewed = true;
+	if (config->renewed && ca_has_former(config->ca))
+		config->renewed(config->arg);
+}
+
 /* What a guest says about itself */
 
 static void vm_audit(struct vm *vm, const struct sivp_msg *msg)
@@ -369,6 +383,7 @@ static const struct {
 	[SIVP_REPORTED] = { vm_reported, VM_REPORTING, VM_REPORTING },
 	[SIVP_AUDIT] = { vm_audit, VM_REPORTING, VM_READY },
 	[SIVP_LISTENING] = { vm_listening, VM_REPORTING, VM_READY },
+	[SIVP_RENEWED] = { vm_renewed, VM_REPORTING, VM_READY },
 };
 
 static void vm_handle(struct vm *vm, const struct sivp_msg *msg)

@@ -17,6 +17,7 @@ static int run_status(void *arg, const json_t *request, json_t *reply)
 	json_object_set_new(reply, "role", json_string("host"));
 	json_object_set_new(reply, "pid", json_integer(getpid()));
 	json_object_set_new(reply, "config", json_string(admin->config->path));
+	host_ca_status(admin, reply);
 	return broker_status(admin->broker, reply);
 }
 
@@ -53,6 +54,7 @@ static const struct admin_command commands[] = {
 	{ "channels", run_channels },
 	{ "explain", run_explain },
 	{ "reload", run_reload },
+	{ "ca", run_ca },
 	{ "revoke", run_revoke },
 	{ "unrevoke", run_unrevoke },
 	{ "revocations", run_revocations },
@@ -64,12 +66,17 @@ int host_admin_open(struct host_admin *admin, struct loop *loop)
 	char path[HOST_SUN_PATH + sizeof(HOST_ADMIN)];
 
 	snprintf(path, sizeof(path), "%s/" HOST_ADMIN, admin->config->run);
+	admin->loop = loop;
 	admin->admin = admin_new(loop, path, commands, admin);
-	return admin->admin ? 0 : -errno;
+	if (!admin->admin)
+		return -errno;
+	host_ca_start(admin);
+	return 0;
 }
 
 void host_admin_close(struct host_admin *admin)
 {
+	host_ca_stop(admin);
 	admin_free(admin->admin);
 	admin->admin = NULL;
 }

@@ -2,7 +2,7 @@
 # sivshmem-hostd. handshake-agent/build.mk has included common, proto and broker before.
 HOST_CONFIG_SOURCES := handshake-agent/hostd/config.c $(CONFIG_SOURCES)
 HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c links.c \
-	reload.c revocations.c revoke.c) \
+	reload.c revocations.c revoke.c rotate.c) \
 	$(HOST_CONFIG_SOURCES) $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC) $(SWITCH_CLIENT)
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 

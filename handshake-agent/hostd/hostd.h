@@ -7,6 +7,7 @@
  *   links.c    the switch: starts it, adds links, hears who came and went -> broker_link_*()
  *   admin.c    what sivctl asks
  *   reload.c   host.conf, again                                         -> broker_set_policy()
+ *   rotate.c   another authority                                        -> broker_trust_changed()
  *   revoke.c   what it revokes                                          -> broker_enforce()
  */
 #ifndef SIVSHMEM_HOSTD_H
@@ -47,6 +48,9 @@ struct host_admin {
 	struct audit *audit;
 	struct revocations *revoked;
 	struct admin *admin;
+	struct loop *loop;
+	struct loop_timer ca_timer; /* rotate.c's: while there is a former authority */
+	bool ca_renewed; /* some agent has said so, of the present one */
 };
 /* 0 or -errno. @admin and what it points to must outlive host_admin_close(). */
 int host_admin_open(struct host_admin *admin, struct loop *loop);
@@ -57,6 +61,23 @@ void host_admin_close(struct host_admin *admin);
  * in the log, and nothing has changed.
  */
 int host_reload(struct host_admin *admin, json_t *reply);
+
+/* rotate.c */
+
+/* What the configuration says of the authority, now. */
+void host_ca_options(const struct host_config *config, struct ca_options *options);
+/* Between host_admin_open() and host_admin_close(). A rotation that had begun goes on. */
+void host_ca_start(struct host_admin *admin);
+void host_ca_stop(struct host_admin *admin);
+/* The authority of @config, or a new one, issues from now on. 0, or -1: nothing has changed. */
+int host_ca_rotate(struct host_admin *admin, const struct host_config *config,
+		   char error[CA_ERROR_LEN]);
+/* An agent has renewed; an agent has gone. Both may be in the middle of a message. */
+void host_ca_renewed(struct host_admin *admin);
+void host_ca_look(struct host_admin *admin);
+void host_ca_status(const struct host_admin *admin, json_t *reply);
+/* {"command": "ca", "what": "rotate" or "drop"} */
+int run_ca(void *arg, const json_t *request, json_t *reply);
 
 /* revoke.c: {"command": "revoke", "what": "service", "vm" or "channel", "name": "adas/cache"} */
 int run_revoke(void *arg, const json_t *request, json_t *reply);

@@ -12,7 +12,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "broker/audit_journal.h"
@@ -239,6 +238,16 @@ static void stream_ended(void *arg, unsigned int vm)
 
 	if (hostd->control)
 		control_stream_ended(hostd->control, vm);
+	if (hostd->admin.admin)
+		host_ca_look(&hostd->admin);
+}
+
+static void renewed(void *arg)
+{
+	struct hostd *hostd = arg;
+
+	if (hostd->admin.admin)
+		host_ca_renewed(&hostd->admin);
 }
 
 static bool write_pid_file(const char *path)
@@ -278,23 +287,18 @@ static bool give_up_rights(enum confine_mode mode)
 static bool open_broker(struct hostd *hostd)
 {
 	const struct host_config *config = hostd->config;
-	struct ca_options options = {
-		.domain = config->policy->domain,
-		.state = config->state,
-		.certificate = config->ca_certificate,
-		.key = config->ca_key,
-		.leaf_lifetime_s = config->certificate_lifetime_s,
-		.now = time(NULL),
-	};
+	struct ca_options options;
 	struct broker_config broker = {
 		.loop = hostd->loop,
 		.policy = config->policy,
 		.limits = config->limits,
 		.stream_ended = stream_ended,
+		.renewed = renewed,
 		.arg = hostd,
 	};
 	char error[CA_ERROR_LEN];
 
+	host_ca_options(config, &options);
 	if (ca_open(&options, &hostd->ca, error)) {
 		log_error("%s", error);
 		return false;

@@ -43,8 +43,6 @@ static bool top_stays(const struct host_config *old, const struct host_config *n
 		{ "run", old->run, new->run },
 		{ "state", old->state, new->state },
 		{ "audit", old->audit, new->audit },
-		{ "ca.certificate", old->ca_certificate, new->ca_certificate },
-		{ "ca.key", old->ca_key, new->ca_key },
 	};
 	bool ok = true;
 
@@ -129,9 +127,23 @@ static struct difference what_only(const struct policy *one, const struct policy
 	return d;
 }
 
-/* The new configuration if it can be taken; NULL: @errors says why not. */
-static struct host_config *read_again(const struct host_config *old, FILE *errors)
+/* Other files of the authority are another authority, which is rotated to or not at all. */
+static bool ca_taken(struct host_admin *admin, const struct host_config *new, FILE *errors)
 {
+	const struct host_config *old = admin->config;
+	char error[CA_ERROR_LEN];
+
+	if ((same_text(old->ca_certificate, new->ca_certificate) &&
+	     same_text(old->ca_key, new->ca_key)) || !host_ca_rotate(admin, new, error))
+		return true;
+	fprintf(errors, "%s: ca: %s\n", new->path, error);
+	return false;
+}
+
+/* The new configuration if it can be taken; NULL: @errors says why not. */
+static struct host_config *read_again(struct host_admin *admin, FILE *errors)
+{
+	const struct host_config *old = admin->config;
 	struct host_config *new = host_config_load(old->path, errors);
 	bool ok;
 
@@ -140,6 +152,7 @@ static struct host_config *read_again(const struct host_config *old, FILE *error
 	ok = top_stays(old, new, errors);
 	ok = vms_stay(old, new, errors) && ok;
 	ok = ok && links_stay(old, new, errors);
+	ok = ok && ca_taken(admin, new, errors); /* last: it is done, all else is only looked at */
 	if (ok)
 		return new;
 	host_config_free(new);
@@ -203,7 +216,7 @@ int host_reload(struct host_admin *admin, json_t *reply)
 
 	if (!errors)
 		return admin_error(reply, "out of memory");
-	new = read_again(admin->config, errors);
+	new = read_again(admin, errors);
 	fclose(errors);
 	if (!new) {
 		if (size && text[size - 1] == '\n')

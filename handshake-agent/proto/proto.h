@@ -47,6 +47,13 @@
  *
  * Until a session's GRANT either side may end it with REJECT { reason }; the broker passes it to the
  * other side. After it, memory is given back by CLOSED from both kernels alone.
+ *
+ * The authority is rotated with an overlap. CHANGED { CA: the new one, the former one } goes to all
+ * agents before the new one issues anything, so that on each stream it lies before the first
+ * TLS from a peer that has renewed. From then on an agent trusts both, and asks for certificates by
+ * CSR; it says RENEWED when it has them and no handshake with an older one is under way. CHANGED
+ * { CA: the new one } ends the overlap. WELCOME has the same list; an agent that finds two in it
+ * does the same.
  */
 #ifndef SIVSHMEM_PROTO_H
 #define SIVSHMEM_PROTO_H
@@ -97,7 +104,8 @@ enum sivp_type {
 	SIVP_AUDIT,       /* G->H  a refusal that the guest made itself: REASON, SERVICE, UID ... */
 	SIVP_LISTENING,   /* G->H  SERVICE, UP: for status and for resolving an empty VM */
 	SIVP_CHANGED,     /* H->G  the host decides anew: forget tickets, ask for refused certificates */
-	SIVP_TYPE_MAX = SIVP_CHANGED
+	SIVP_RENEWED,     /* G->H  no certificate of another authority than DIGEST is in use any more */
+	SIVP_TYPE_MAX = SIVP_RENEWED
 };
 
 enum sivp_attr {
@@ -112,7 +120,7 @@ enum sivp_attr {
 	SIVP_A_SERVICE,      /* name; own service of whom the message is for or from */
 	SIVP_A_PEER_SERVICE, /* name */
 	SIVP_A_DOMAIN,       /* name, trust domain */
-	SIVP_A_CA,           /* blob: trusted certificates, DER, one after the other */
+	SIVP_A_CA,           /* blob: trusted certificates, DER, one after the other; the first issues */
 	SIVP_A_CHAIN,        /* blob: leaf, then intermediates, DER */
 	SIVP_A_CSR,          /* blob: PKCS#10, DER */
 	SIVP_A_LINKS,        /* blob: le32 IVPosition each; a local link is SIVP_LOCAL */
@@ -128,7 +136,7 @@ enum sivp_attr {
 	SIVP_A_S2C_ORDER,    /* u32 log2 bytes */
 	SIVP_A_TLS,          /* blob */
 	SIVP_A_PEER_ID,      /* string: verified SPIFFE ID of the peer */
-	SIVP_A_DIGEST,       /* blob 32: SHA-256 of the own leaf */
+	SIVP_A_DIGEST,       /* blob 32: SHA-256 of the own leaf; RENEWED: of the authority */
 	SIVP_A_PEER_DIGEST,  /* blob 32: SHA-256 of the peer's leaf */
 	SIVP_A_EXPORTER,     /* blob 32 */
 	SIVP_A_NOT_AFTER,    /* u64 seconds since 1970 */

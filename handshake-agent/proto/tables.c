@@ -73,8 +73,11 @@ const struct sivp_message_row sivp_messages[SIVP_TYPE_MAX + 1] = {
 		.empty = A(VM) },
 	[SIVP_LISTENING] = { "listening", SIVP_GUEST, SIVP_SESSION_NONE,
 		.must = A(SERVICE) | A(UP) },
+	/* CA: other authorities are trusted from now on. */
 	[SIVP_CHANGED] = { "changed", SIVP_HOST, SIVP_SESSION_NONE,
-		.must = 0 },
+		.must = 0, .may = A(CA) },
+	[SIVP_RENEWED] = { "renewed", SIVP_GUEST, SIVP_SESSION_NONE,
+		.must = A(DIGEST) },
 };
 
 #define RANGE(low, high) SIVP_U32, 4, 4, (low), (high)

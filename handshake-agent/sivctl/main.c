@@ -143,6 +143,18 @@ static int run_reload(const struct sivctl *ctl)
 	return ask_and_show(ctl, "reload", print_reload);
 }
 
+/* ca: only what is to be done. */
+static int run_ca(const struct sivctl *ctl)
+{
+	json_t *reply = ask(ctl, json_pack("{s:s, s:s}", "command", "ca", "what", ctl->args[0]));
+
+	if (!reply)
+		return SIVCTL_FAILED;
+	show(ctl, reply, print_ca);
+	json_decref(reply);
+	return SIVCTL_OK;
+}
+
 static int run_revocations(const struct sivctl *ctl)
 {
 	return ask_and_show(ctl, "revocations", print_revocations);
@@ -260,6 +272,9 @@ static const struct subcommand {
 	  "may the first connect to the second, and which line of policy says so", 2, run_explain },
 	{ "reload", "", "the host's: reads its configuration again, for what is open too", 0,
 	  run_reload },
+	{ "ca", "rotate | drop",
+	  "the host's: another authority issues, and the former one is trusted until all have renewed; "
+	  "drop: it is trusted no more, at once", 1, run_ca },
 	{ "revoke", "service VM/SERVICE | vm VM | channel LINK/SLOT",
 	  "the host's: resets what it has open and refuses it from now on; a channel: resets it", 2,
 	  run_revoke },

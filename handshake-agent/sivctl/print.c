@@ -69,7 +69,34 @@ static void print_reasons(const char *what, const json_t *reasons, FILE *out)
 	fputc('\n', out);
 }
 
+/* As RFC 3339 has it, in UTC. */
+static const char *time_text(intmax_t seconds, char out[64])
+{
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (!gmtime_r(&t, &tm) || !strftime(out, 64, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		strcpy(out, "-");
+	return out;
+}
+
 /* The host */
+
+void print_ca(const json_t *reply, FILE *out)
+{
+	const json_t *now = json_object_get(reply, "authority");
+	const json_t *former = json_object_get(reply, "former_authority");
+	char when[64];
+
+	fprintf(out, "authority: %s, sha256 %.16s, until %s\n", text(now, "name"),
+		text(now, "sha256"), time_text(number(now, "not_after"), when));
+	if (!former)
+		return;
+	fprintf(out, "former authority: %s, sha256 %.16s, trusted until %s at most\n"
+		"    agents that have not renewed: %jd\n", text(former, "name"),
+		text(former, "sha256"), time_text(number(former, "until"), when),
+		number(former, "not_renewed"));
+}
 
 static void print_host_vm(const json_t *vm, FILE *out)
 {
@@ -80,9 +107,12 @@ static void print_host_vm(const json_t *vm, FILE *out)
 	print_words(json_object_get(vm, "listening"), out);
 	fprintf(out,
 		"    connects: %jd asked, %jd granted, %jd refused, %jd on their way\n"
-		"    certificates: %jd\n",
+		"    certificates: %jd%s\n",
 		number(vm, "opens"), number(vm, "granted"), number(vm, "refused"),
-		number(vm, "sessions"), number(vm, "certificates"));
+		number(vm, "sessions"), number(vm, "certificates"),
+		!json_object_get(vm, "renewed") ? "" :
+		json_is_true(json_object_get(vm, "renewed")) ?
+			", all of the present authority" : ", not renewed yet");
 	print_reasons("    refused:", json_object_get(vm, "refusals"), out);
 	print_reasons("    refused, as guests say:", json_object_get(vm, "reported"), out);
 	if (number(vm, "violations") || number(vm, "audit_dropped"))
@@ -114,6 +144,7 @@ static void print_host_status(const json_t *status, FILE *out)
 
 	fprintf(out, "sivshmem-hostd %jd: trust domain %s, %s\n", number(status, "pid"),
 		text(status, "trust_domain"), text(status, "config"));
+	print_ca(status, out);
 	json_array_foreach(json_object_get(status, "vms"), i, item)
 		print_host_vm(item, out);
 	json_array_foreach(json_object_get(status, "links"), i, item)
@@ -251,14 +282,11 @@ void print_revocations(const json_t *reply, FILE *out)
 
 	json_array_foreach(list, i, entry) {
 		const char *service = json_string_value(json_object_get(entry, "service"));
-		time_t since = (time_t)number(entry, "since");
-		char when[64] = "-";
-		struct tm tm;
+		char when[64];
 
-		if (gmtime_r(&since, &tm))
-			strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 		fprintf(out, "%s %s%s%s since %s\n", service ? "service" : "vm", text(entry, "vm"),
-			service ? "/" : "", service ?: "", when);
+			service ? "/" : "", service ?: "",
+			time_text(number(entry, "since"), when));
 	}
 	if (!json_array_size(list))
 		fputs("nothing is revoked\n", out);

@@ -30,6 +30,7 @@ void print_status(const json_t *status, FILE *out);
 void print_forget(const json_t *reply, FILE *out);
 void print_channels(const json_t *reply, FILE *out);
 void print_explain(const json_t *reply, FILE *out);
+void print_ca(const json_t *reply, FILE *out);
 void print_reload(const json_t *reply, FILE *out);
 void print_revoke(const json_t *reply, FILE *out);
 void print_unrevoke(const json_t *reply, FILE *out);

@@ -318,7 +318,7 @@ static void test_reload_takes_all_or_nothing(void **state)
 		{ "vm \"a\"", "audit = \"/tmp/siv-audit\" vm \"a\"", "host.conf: audit: is another" },
 		{ "audit-journal = no", "audit-journal = yes", "host.conf: audit-journal: is another" },
 		{ "vm \"a\"", "ca { certificate = \"/c\" key = \"/k\" } vm \"a\"",
-		  "host.conf: ca.key: is another" },
+		  "host.conf: ca: /k: not there" },
 		{ "\"2M\" }\nvm", "\"4M\" }\nvm", "host.conf:5: vm.local-size: is another" },
 		{ "{\"srv\"}", "{\"srv\"} user = \"4711\"", "host.conf:6: vm.user: is another" },
 		{ "{\"srv\"}", "{\"srv\"} control = \"/tmp/siv-b\"",
