@@ -29,7 +29,7 @@ $(eval $(call unit,test_secrets,tests/unit/test_secrets.c tests/unit/cert_maker.
 
 AGENT_TEST_SOURCES := tests/unit/fake_kernel.c tests/unit/cert_maker.c $(AGENT_CORE) \
 	$(BROKER_SOURCES) $(COMMON_SOURCES)
-$(foreach t,test_agent test_agent_restart test_agent_resume test_attacks_agent,\
+$(foreach t,test_agent test_agent_restart test_agent_resume test_attacks_agent test_rotate,\
 	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/agent_world.c $(AGENT_TEST_SOURCES),\
 	$(AGENT_CFLAGS),$(AGENT_LIBS))))
 $(eval $(call unit,test_agent_host,tests/unit/test_agent_host.c $(AGENT_TEST_SOURCES),\

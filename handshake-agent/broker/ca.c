@@ -562,9 +562,12 @@ static bool fill_leaf(struct ca *ca, X509 *cert, EVP_PKEY *key, const char *spif
 	       add_extension(cert, ca->now.cert, NID_key_usage, "critical,digitalSignature") &&
 	       add_extension(cert, ca->now.cert, NID_ext_key_usage, "serverAuth,clientAuth") &&
 	       add_extension(cert, ca->now.cert, NID_subject_key_identifier, "hash") &&
-	       /* an authority that was supplied need not have a key identifier */
-	       (!X509_get0_subject_key_id(ca->now.cert) ||
-		add_extension(cert, ca->now.cert, NID_authority_key_identifier, "keyid")) &&
+	       /*
+		* Of two authorities with one name this says which. One that was supplied need not
+		* have a key identifier.
+		*/
+	       add_extension(cert, ca->now.cert, NID_authority_key_identifier,
+			     X509_get0_subject_key_id(ca->now.cert) ? "keyid" : "issuer:always") &&
 	       add_san(cert, spiffe_id) && X509_sign(cert, ca->now.key, digest_for(ca->now.key));
 }
 

@@ -24,7 +24,7 @@
 #define ID  "spiffe://car.example/vm/adas/service/cache"
 
 struct files {
-	char folder[64], ca[96], crt[96], key[96], cert[96];
+	char folder[64], ca[96], crt[96], former[96], key[96], cert[96];
 };
 
 static int setup(void **state)
@@ -35,6 +35,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(f->folder));
 	snprintf(f->ca, sizeof(f->ca), "%s/ca.pem", f->folder);
 	snprintf(f->crt, sizeof(f->crt), "%s/ca.crt", f->folder);
+	snprintf(f->former, sizeof(f->former), "%s/ca-former.crt", f->folder);
 	snprintf(f->key, sizeof(f->key), "%s/key.pem", f->folder);
 	snprintf(f->cert, sizeof(f->cert), "%s/cert.pem", f->folder);
 	*state = f;
@@ -47,6 +48,7 @@ static int teardown(void **state)
 
 	unlink(f->ca);
 	unlink(f->crt);
+	unlink(f->former);
 	unlink(f->key);
 	unlink(f->cert);
 	assert_int_equal(rmdir(f->folder), 0); /* and nothing was left behind */
@@ -480,6 +482,251 @@ static void test_supplied_authority(void **state)
 	EVP_PKEY_free(rsa);
 }
 
+/* Rotation */
+
+/* The trusted certificates, in order. */
+static unsigned int trusted(struct ca *ca, X509 *certs[2])
+{
+	size_t len;
+	const unsigned char *p = ca_trusted(ca, &len), *end = p + len;
+	unsigned int n = 0;
+
+	while (p < end) {
+		assert_true(n < 2);
+		certs[n] = d2i_X509(NULL, &p, end - p);
+		assert_non_null(certs[n++]);
+	}
+	assert_ptr_equal(p, end);
+	assert_int_equal(n == 2, ca_has_former(ca));
+	return n;
+}
+
+static void expect_issued_by(struct ca *ca, X509 *authority)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	uint8_t csr[SIVP_CSR_MAX];
+	size_t len = make_csr(key, false, csr);
+	int64_t not_after;
+	X509 *cert;
+
+	assert_int_equal(issue(ca, csr, len, NOW, &cert, &not_after), SIVP_R_NONE);
+	check_leaf(cert, authority, key);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+}
+
+static void rotate(struct ca *ca, const struct ca_options *options)
+{
+	char error[CA_ERROR_LEN];
+
+	if (ca_rotate(ca, options, error))
+		fail_msg("%s", error);
+}
+
+static void expect_rotate_fails(struct ca *ca, const struct ca_options *options, const char *text)
+{
+	char error[CA_ERROR_LEN] = "";
+	uint8_t digest[SIV_DIGEST_LEN];
+	bool had_former = ca_has_former(ca);
+
+	memcpy(digest, ca_digest(ca), sizeof(digest));
+	assert_int_equal(ca_rotate(ca, options, error), -1);
+	if (!strstr(error, text))
+		fail_msg("expected %s\ngot      %s", text, error);
+	assert_memory_equal(digest, ca_digest(ca), sizeof(digest));
+	assert_int_equal(ca_has_former(ca), had_former);
+}
+
+static bool exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void test_a_rotation_makes_another_authority(void **state)
+{
+	struct files *f = *state;
+	struct ca_options options = { .domain = "car.example", .state = f->folder, .now = NOW };
+	struct ca *ca = open_own(f);
+	X509 *before[2], *during[2], *again[2], *after[2];
+	char error[CA_ERROR_LEN];
+	struct ca_info info;
+	struct stat st;
+
+	assert_int_equal(trusted(ca, before), 1);
+	assert_int_equal(ca_drop(ca, f->folder, error), -1);
+	assert_false(ca_describe_former(ca, &info));
+	rotate(ca, &options);
+	assert_int_equal(trusted(ca, during), 2);
+	assert_int_equal(X509_cmp(during[1], before[0]), 0);
+	assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(during[0]), X509_get0_pubkey(before[0])), 0);
+	expect_issued_by(ca, during[0]);
+	assert_int_equal(stat(f->ca, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	expect_rotate_fails(ca, &options, "the last rotation has not ended");
+	/* it outlives the process */
+	ca_close(ca);
+	ca = open_own(f);
+	assert_int_equal(trusted(ca, again), 2);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(X509_cmp(again[i], during[i]), 0);
+	assert_true(ca_describe_former(ca, &info));
+	assert_int_equal(info.until, NOW + CA_LEAF_LIFETIME_S);
+	assert_string_equal(info.name, "O = car.example, CN = sivshmem CA");
+	assert_int_equal(ca_drop(ca, f->folder, error), 0);
+	assert_false(exists(f->former));
+	assert_int_equal(trusted(ca, after), 1);
+	assert_int_equal(X509_cmp(after[0], during[0]), 0);
+	expect_issued_by(ca, after[0]);
+	ca_close(ca);
+	for (int i = 0; i < 2; i++) {
+		X509_free(during[i]);
+		X509_free(again[i]);
+	}
+	X509_free(before[0]);
+	X509_free(after[0]);
+}
+
+/* Until all that it has issued has expired, whatever the lifetime is by then; no later than itself. */
+static void test_a_former_authority_has_an_end(void **state)
+{
+	struct files *f = *state;
+	struct ca_options options = { .domain = "car.example", .state = f->folder, .now = NOW };
+	struct ca *ca = open_own(f);
+	char error[CA_ERROR_LEN];
+	struct ca_info info;
+	X509 *certs[2];
+
+	ca_set_lifetime(ca, 5000);
+	assert_int_equal(trusted(ca, certs), 1);
+	expect_issued_by(ca, certs[0]);
+	X509_free(certs[0]);
+	ca_set_lifetime(ca, 100);
+	rotate(ca, &options);
+	assert_true(ca_describe_former(ca, &info));
+	assert_int_equal(info.until, NOW + 5000);
+	ca_close(ca);
+	options.now = NOW + 4999;
+	assert_int_equal(ca_open(&options, &ca, error), 0);
+	assert_true(ca_has_former(ca));
+	ca_close(ca);
+	options.now = NOW + 5000;
+	assert_int_equal(ca_open(&options, &ca, error), 0);
+	assert_false(ca_has_former(ca));
+	assert_false(exists(f->former));
+	/* the one that issues ends soon */
+	options.now = (int64_t)NOW + CA_LIFETIME_S - 10;
+	rotate(ca, &options);
+	assert_true(ca_describe_former(ca, &info));
+	assert_int_equal(info.until, NOW + CA_LIFETIME_S);
+	ca_close(ca);
+}
+
+/* What a process leaves that dies in the middle. */
+static void test_beginnings_of_a_rotation(void **state)
+{
+	struct files *f = *state;
+	struct ca_options options = { .domain = "car.example", .state = f->folder, .now = NOW };
+	struct ca *ca = open_own(f);
+	char command[512], error[CA_ERROR_LEN];
+	uint8_t digest[SIV_DIGEST_LEN];
+
+	memcpy(digest, ca_digest(ca), sizeof(digest));
+	ca_close(ca);
+	/* the former one's certificate is there, the new one's key is not */
+	snprintf(command, sizeof(command), "{ echo 'trusted until %d'; cat %s; } >%s", NOW + 100,
+		 f->crt, f->former);
+	assert_int_equal(system(command), 0);
+	ca = open_own(f);
+	assert_false(ca_has_former(ca));
+	assert_memory_equal(digest, ca_digest(ca), sizeof(digest));
+	assert_false(exists(f->former));
+	/* the key is, ca.crt is the former one's */
+	snprintf(command, sizeof(command), "cp %s %s.kept", f->crt, f->crt);
+	assert_int_equal(system(command), 0);
+	rotate(ca, &options);
+	memcpy(digest, ca_digest(ca), sizeof(digest));
+	ca_close(ca);
+	snprintf(command, sizeof(command), "mv %s.kept %s", f->crt, f->crt);
+	assert_int_equal(system(command), 0);
+	ca = open_own(f);
+	assert_true(ca_has_former(ca));
+	assert_memory_equal(digest, ca_digest(ca), sizeof(digest));
+	ca_close(ca);
+	/* what nobody understands trusts nobody, and says so */
+	snprintf(command, sizeof(command), "echo 'trusted until' >%s", f->former);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(ca_open(&options, &ca, error), -1);
+	assert_non_null(strstr(error, "ca-former.crt: no certificate of a former authority"));
+	snprintf(command, sizeof(command), "cat %s >%s", f->crt, f->former);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(ca_open(&options, &ca, error), -1);
+}
+
+static void test_a_rotation_that_cannot_be_kept_is_none(void **state)
+{
+	struct files *f = *state;
+	struct ca_options options = { .domain = "car.example", .state = f->folder, .now = NOW };
+	struct ca *ca = open_own(f);
+
+	assert_int_equal(mkdir(f->former, 0700), 0); /* nothing takes its place */
+	expect_rotate_fails(ca, &options, "ca-former.crt");
+	assert_int_equal(rmdir(f->former), 0);
+	assert_int_equal(unlink(f->ca), 0);
+	assert_int_equal(mkdir(f->ca, 0700), 0);
+	expect_rotate_fails(ca, &options, "ca.pem");
+	assert_false(exists(f->former));
+	assert_int_equal(rmdir(f->ca), 0);
+	rotate(ca, &options);
+	ca_close(ca);
+}
+
+static void test_rotation_to_and_among_supplied_authorities(void **state)
+{
+	static const char *const good[] = { "basicConstraints", "critical,CA:TRUE", "keyUsage",
+					    "critical,keyCertSign", NULL };
+	static const char *const no_ca[] = { "basicConstraints", "CA:FALSE", NULL };
+	struct files *f = *state;
+	struct ca_options own = { .domain = "car.example", .state = f->folder, .now = NOW };
+	struct ca_options supplied = own;
+	EVP_PKEY *key[2] = { EVP_EC_gen("P-256"), EVP_EC_gen("P-256") };
+	struct ca *ca = open_own(f);
+	char error[CA_ERROR_LEN];
+	X509 *first[2], *now[2];
+
+	supplied.certificate = f->cert;
+	supplied.key = f->key;
+	assert_int_equal(trusted(ca, first), 1);
+	supply(f, key[0], key[1], good);
+	expect_rotate_fails(ca, &supplied, "the key is not this certificate's");
+	supply(f, key[0], key[0], no_ca);
+	expect_rotate_fails(ca, &supplied, "may not issue others");
+	assert_false(exists(f->former));
+	for (int i = 0; i < 2; i++) {
+		supply(f, key[i], key[i], good);
+		rotate(ca, &supplied);
+		assert_int_equal(trusted(ca, now), 2);
+		assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(now[0]), key[i]), 1);
+		expect_issued_by(ca, now[0]);
+		X509_free(now[0]);
+		X509_free(now[1]);
+		ca_close(ca);
+		assert_int_equal(ca_open(&supplied, &ca, error), 0);
+		assert_true(ca_has_former(ca));
+		assert_int_equal(ca_drop(ca, f->folder, error), 0);
+		expect_rotate_fails(ca, &supplied, "issues already");
+	}
+	/* back to the own one, which is still in the state folder */
+	rotate(ca, &own);
+	assert_int_equal(trusted(ca, now), 2);
+	assert_int_equal(X509_cmp(now[0], first[0]), 0);
+	X509_free(first[0]);
+	for (int i = 0; i < 2; i++) {
+		X509_free(now[i]);
+		EVP_PKEY_free(key[i]);
+	}
+	ca_close(ca);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -494,6 +741,11 @@ int main(void)
 		TEST(test_two_at_once_agree),
 		TEST(test_key_that_others_can_read_is_refused),
 		TEST(test_supplied_authority),
+		TEST(test_a_rotation_makes_another_authority),
+		TEST(test_a_former_authority_has_an_end),
+		TEST(test_beginnings_of_a_rotation),
+		TEST(test_a_rotation_that_cannot_be_kept_is_none),
+		TEST(test_rotation_to_and_among_supplied_authorities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
