@@ -316,7 +316,8 @@ static bool wait_for_more(const struct fx_agent *agent)
 	       recv(agent->fd, (char[1]){ 0 }, 1, MSG_PEEK) > 0;
 }
 
-const struct sivp_msg *fx_expect(struct fixture *fx, unsigned int vm, enum sivp_type type)
+/* @type: what is hoped for, for who reads why it failed. */
+static const struct sivp_msg *next_message(struct fixture *fx, unsigned int vm, const char *type)
 {
 	struct fx_agent *agent = &fx->agent[vm];
 	enum sivp_error err;
@@ -331,15 +332,27 @@ const struct sivp_msg *fx_expect(struct fixture *fx, unsigned int vm, enum sivp_
 				 &agent->msg, &used);
 	} while (err == SIVP_MORE && !fx->loop && wait_for_more(agent));
 	if (err == SIVP_MORE)
-		fail_msg("vm %u: expected %s, got nothing", vm, sivp_type_name(type));
+		fail_msg("vm %u: expected %s, got nothing", vm, type);
 	if (err != SIVP_OK)
 		fail_msg("vm %u: %s", vm, sivp_error_name(err));
 	agent->used += used;
-	if (agent->msg.type != type)
-		fail_msg("vm %u: expected %s, got %s (reason %s)", vm, sivp_type_name(type),
-			 sivp_type_name(agent->msg.type),
-			 sivp_reason_name(sivp_u32(&agent->msg, SIVP_A_REASON)));
 	return &agent->msg;
+}
+
+const struct sivp_msg *fx_expect_any(struct fixture *fx, unsigned int vm)
+{
+	return next_message(fx, vm, "something");
+}
+
+const struct sivp_msg *fx_expect(struct fixture *fx, unsigned int vm, enum sivp_type type)
+{
+	const struct sivp_msg *msg = next_message(fx, vm, sivp_type_name(type));
+
+	if (msg->type != type)
+		fail_msg("vm %u: expected %s, got %s (reason %s)", vm, sivp_type_name(type),
+			 sivp_type_name(msg->type),
+			 sivp_reason_name(sivp_u32(msg, SIVP_A_REASON)));
+	return msg;
 }
 
 void fx_expect_nothing(struct fixture *fx, unsigned int vm)

@@ -100,6 +100,7 @@ struct sivp_builder *fx_message(struct fixture *fx, enum sivp_type type, uint64_
 void fx_send(struct fixture *fx, unsigned int vm);
 /* The next message that the agent got; it must be of that type. */
 const struct sivp_msg *fx_expect(struct fixture *fx, unsigned int vm, enum sivp_type type);
+const struct sivp_msg *fx_expect_any(struct fixture *fx, unsigned int vm);
 /* It got nothing (more). */
 void fx_expect_nothing(struct fixture *fx, unsigned int vm);
 /* The broker has closed its stream. */
