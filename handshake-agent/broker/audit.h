@@ -4,8 +4,8 @@
  *
  *   time         RFC 3339, UTC, milliseconds
  *   event        "connect", "enrol", "violation", "incarnation", "listen", "guest", "reset",
- *                "revoke", "unrevoke", "reload"; "dropped": a line that says only how many others
- *                are missing
+ *                "revoke", "unrevoke", "reload", "ca-rotate", "ca-drop"; "dropped": a line that
+ *                says only how many others are missing
  *   verdict      "allowed" or "refused"
  *   reason       sivp_reason_name(); "none" where allowed
  *   vm, service, peer_vm, peer_service, spiffe_id, peer_spiffe_id, session, uid, pid, rule, text

@@ -316,6 +316,7 @@ static void vm_renewed(struct vm *vm, const struct sivp_msg *msg)
 	if (memcmp(msg->attr[SIVP_A_DIGEST].data, ca_digest(config->ca), SIV_DIGEST_LEN) != 0)
 		return;
 	vm->renewed = true;
+	log_info("vm %s: certificates renewed", vm->policy->name);
 	if (config->renewed && ca_has_former(config->ca))
 		config->renewed(config->arg);
 }

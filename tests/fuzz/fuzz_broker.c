@@ -4,7 +4,7 @@
  *
  * The input is a script: each step is one byte that says what to do and what it needs. Most steps
  * send a well-formed message with fields of the fuzzer's choosing, so that it gets beyond the
- * codec; some send raw bytes; in some the host revokes what is `a`'s. VM `a` is hostile, VM `b` answers like an agent, and `c` has nothing
+ * codec; some send raw bytes; in some the host revokes what is `a`'s, or tells of authorities. VM `a` is hostile, VM `b` answers like an agent, and `c` has nothing
  * to do with `a` at all. What must hold whatever `a` says: nothing crashes, `b` and `c` never lose
  * their streams, and a connect from `c` to `b` works at the end.
  */
@@ -26,6 +26,9 @@ enum { LINK_AB, LINK_CB, N_LINKS };
 #define LINK_SIZE (1u << 20)
 #define NOW       1800000000
 #define ROUNDS    6
+
+/* Of any message: the scripts of the corpus count on it. What came later has steps of its own. */
+#define SCRIPT_TYPES SIVP_CHANGED
 
 struct honest {
 	int fd;
@@ -438,6 +441,21 @@ static void take_back(uint8_t what)
 	assert(!done.channels && !done.connects);
 }
 
+/* The host tells whom it trusts; or A says that it has renewed, by the right digest or a wrong one. */
+static void trust(uint8_t what)
+{
+	static const uint8_t wrong[SIV_DIGEST_LEN];
+
+	if (what & 1) {
+		broker_trust_changed(fz.broker);
+		assert(broker_not_renewed(fz.broker) <= N_VMS);
+		return;
+	}
+	begin(SIVP_RENEWED, 0);
+	sivp_put_blob(&fz.out, SIVP_A_DIGEST, what & 2 ? wrong : ca_digest(fz.ca), SIV_DIGEST_LEN);
+	finish(A);
+}
+
 static void step(struct script *s)
 {
 	uint8_t what = take(s);
@@ -462,7 +480,9 @@ static void step(struct script *s)
 		break;
 	}
 	case 3:
-		if (what & 1)
+		if (what & 16)
+			trust(what);
+		else if (what & 1)
 			loop_advance(fz.loop, (uint64_t)take(s) * 100 * LOOP_NS_PER_MS);
 		else
 			any_message(s, SIVP_REPORTED);
@@ -477,7 +497,7 @@ static void step(struct script *s)
 		take_back(what);
 		break;
 	default:
-		any_message(s, 1 + what % SIVP_TYPE_MAX);
+		any_message(s, 1 + what % SCRIPT_TYPES);
 		break;
 	}
 }
