@@ -60,7 +60,7 @@ struct identity {
 	EVP_PKEY *next_key;        /* of the CSR, until its certificate is there */
 	SSL_CTX *context;          /* NULL: no certificate */
 	int64_t not_before, not_after; /* seconds since 1970, host's clock */
-	uint8_t authority[SIV_DIGEST_LEN]; /* of the certificate that issued it; zeros: not trusted */
+	uint8_t authority[SIV_DIGEST_LEN]; /* of who issued it; zeros: not trusted */
 	char id[SIV_SPIFFE_LEN];
 	struct loop_timer renew;
 	struct agent *agent;

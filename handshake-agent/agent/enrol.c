@@ -155,8 +155,8 @@ static bool settle(struct identity *i, bool renamed)
 	drop(i);
 	if (sivp_spiffe_id(a->domain, a->vm, i->service->name, i->id, sizeof(i->id)))
 		return true;
-	log_error("service %s: its SPIFFE ID would be longer than %zu bytes: shorten the trust domain",
-		  i->service->name, sizeof(i->id) - 1);
+	log_error("service %s: its SPIFFE ID would be longer than %zu bytes: shorten the trust "
+		  "domain", i->service->name, sizeof(i->id) - 1);
 	refused(i, SIVP_R_NO_CERT);
 	return false;
 }

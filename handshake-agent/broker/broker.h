@@ -56,8 +56,8 @@ struct broker_config {
 	 */
 	void (*stream_ended)(void *arg, unsigned int vm);
 	/*
-	 * While there is a former authority: an agent has said that it uses no certificate of it any
-	 * more. Called while its message is handled, so it only notes that. NULL is allowed.
+	 * While there is a former authority: an agent has said that it uses no certificate of it
+	 * any more. Called while its message is handled, so it only notes that. NULL is allowed.
 	 */
 	void (*renewed)(void *arg);
 	void *arg;

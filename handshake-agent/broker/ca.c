@@ -31,7 +31,7 @@ struct authority {
 struct ca {
 	struct authority now, former;
 	int64_t former_until;
-	int64_t issued_until; /* the latest notAfter of a leaf by the present one, in this process */
+	int64_t issued_until; /* the latest notAfter of a leaf that we have issued by it */
 	uint8_t trusted[SIVP_CERTS_MAX]; /* DER */
 	size_t trusted_len;
 	uint32_t leaf_lifetime_s;

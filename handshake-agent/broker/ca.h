@@ -7,8 +7,8 @@
  * The authority's own certificate is what agents trust by itself, so an intermediate of some larger
  * PKI does as well as the self-signed one that is made at first start.
  *
- * After a rotation there are two: the one that issues, and the former one, which is trusted until it
- * is dropped. That it is, and until when at most, is in the state folder, so that it outlives us.
+ * After a rotation there are two: the one that issues, and the former one, which is trusted until
+ * it is dropped. That it is, and until when at most, is in the state folder, so that it outlives us.
  */
 #ifndef SIVSHMEM_CA_H
 #define SIVSHMEM_CA_H
@@ -54,16 +54,16 @@ void ca_close(struct ca *ca);
 void ca_set_lifetime(struct ca *ca, uint32_t leaf_lifetime_s);
 
 /*
- * The trusted certificates, DER: the authority's that issues, then the former one's if there is one.
- * Valid until the next of ca_rotate(), ca_drop() and ca_close().
+ * The trusted certificates, DER: the authority's that issues, then the former one's if there is
+ * one. Valid until the next of ca_rotate(), ca_drop() and ca_close().
  */
 const uint8_t *ca_trusted(const struct ca *ca, size_t *len);
 
 /*
  * Another authority issues from now on, and the former one is trusted on: the supplied one of
  * @options, or one that is made anew. (Where the former one was supplied and @options have none, it
- * is the one of the state folder.) 0; or -1 with a text, and nothing has changed: it cannot be used, it
- * is the one that issues already, or an earlier rotation has not ended.
+ * is the one of the state folder.) 0; or -1 with a text, and nothing has changed: it cannot be used,
+ * it is the one that issues already, or an earlier rotation has not ended.
  */
 int ca_rotate(struct ca *ca, const struct ca_options *options, char error[CA_ERROR_LEN]);
 

@@ -149,7 +149,8 @@ static int write_temporary(const char *temporary, mode_t mode, EVP_PKEY *key, co
 	if (!file)
 		goto err_unlink;
 	if ((key && !PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL)) ||
-	    fputs(line, file) == EOF || !PEM_write_X509(file, cert) || fchmod(fd, mode) < 0 || fflush(file) != 0 ||
+	    fputs(line, file) == EOF || !PEM_write_X509(file, cert) || fchmod(fd, mode) < 0 ||
+	    fflush(file) != 0 ||
 	    fsync(fd) < 0) {
 		fclose(file);
 		goto err_unlink;
@@ -240,8 +241,8 @@ int ca_file_read_former(const char *path, X509 **cert, int64_t *until, char erro
 	if (*cert)
 		return 0;
 	ERR_clear_error();
-	snprintf(error, CA_ERROR_LEN, "%s: no certificate of a former authority with the time until "
-		 "which it is trusted: remove the file to trust it no more", path);
+	snprintf(error, CA_ERROR_LEN, "%s: no certificate of a former authority with the time "
+		 "until which it is trusted: remove the file to trust it no more", path);
 	return -1;
 }
 

@@ -17,8 +17,8 @@ $(eval $(call unit,test_loop,tests/unit/test_loop.c $(COMMON_SOURCES),\
 $(foreach t,test_hostd test_hostd_policy test_hostd_rotate,\
 	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/hostd_fixture.c \
 	$(BROKER_TEST_SOURCES) $(CONFINE_SOURCES),$(COMMON_CFLAGS),$(BROKER_LIBS) $(CONFINE_LIBS))))
-build/unit/test_hostd build/unit/test_hostd_policy build/unit/test_hostd_rotate: | build/bin/sivshmem-hostd \
-	build/bin/sivshmem-switch
+build/unit/test_hostd build/unit/test_hostd_policy build/unit/test_hostd_rotate: | \
+	build/bin/sivshmem-hostd build/bin/sivshmem-switch
 $(eval $(call unit,test_revocations,tests/unit/test_revocations.c \
 	handshake-agent/hostd/revocations.c handshake-agent/broker/revoke.c $(CONFIG_SOURCES) \
 	$(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * The authority is replaced while everything runs: `sivctl ca rotate`, or a reload with other files
- * in ca { }. The former one is trusted until no agent that is here uses a certificate of it any more;
- * until the last of them has expired, where an agent never says so; or until `sivctl ca drop`.
+ * in ca { }. The former one is trusted until no agent that is here uses a certificate of it any
+ * more; until the last of them has expired, where an agent never says so; or until `sivctl ca drop`.
  */
 #include <stdio.h>
 #include <string.h>

@@ -104,7 +104,7 @@ enum sivp_type {
 	SIVP_AUDIT,       /* G->H  a refusal that the guest made itself: REASON, SERVICE, UID ... */
 	SIVP_LISTENING,   /* G->H  SERVICE, UP: for status and for resolving an empty VM */
 	SIVP_CHANGED,     /* H->G  the host decides anew: forget tickets, ask for refused certificates */
-	SIVP_RENEWED,     /* G->H  no certificate of another authority than DIGEST is in use any more */
+	SIVP_RENEWED,     /* G->H  only certificates of the authority DIGEST are in use */
 	SIVP_TYPE_MAX = SIVP_RENEWED
 };
 
@@ -120,7 +120,7 @@ enum sivp_attr {
 	SIVP_A_SERVICE,      /* name; own service of whom the message is for or from */
 	SIVP_A_PEER_SERVICE, /* name */
 	SIVP_A_DOMAIN,       /* name, trust domain */
-	SIVP_A_CA,           /* blob: trusted certificates, DER, one after the other; the first issues */
+	SIVP_A_CA,           /* blob: trusted certificates, DER, one after the other; first who issues */
 	SIVP_A_CHAIN,        /* blob: leaf, then intermediates, DER */
 	SIVP_A_CSR,          /* blob: PKCS#10, DER */
 	SIVP_A_LINKS,        /* blob: le32 IVPosition each; a local link is SIVP_LOCAL */

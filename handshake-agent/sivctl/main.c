@@ -273,8 +273,8 @@ static const struct subcommand {
 	{ "reload", "", "the host's: reads its configuration again, for what is open too", 0,
 	  run_reload },
 	{ "ca", "rotate | drop",
-	  "the host's: another authority issues, and the former one is trusted until all have renewed; "
-	  "drop: it is trusted no more, at once", 1, run_ca },
+	  "the host's: another authority issues, and the former one is trusted until all have "
+	  "renewed; drop: it is trusted no more, at once", 1, run_ca },
 	{ "revoke", "service VM/SERVICE | vm VM | channel LINK/SLOT",
 	  "the host's: resets what it has open and refuses it from now on; a channel: resets it", 2,
 	  run_revoke },

@@ -4,8 +4,8 @@
  *
  * The input is a script: each step is one byte that says what to do and what it needs. Most steps
  * send a well-formed message with fields of the fuzzer's choosing, so that it gets beyond the
- * codec; some send raw bytes; in some the host revokes what is `a`'s, or tells of authorities. VM `a` is hostile, VM `b` answers like an agent, and `c` has nothing
- * to do with `a` at all. What must hold whatever `a` says: nothing crashes, `b` and `c` never lose
+ * codec; some send raw bytes; in some the host revokes what is `a`'s, or tells of authorities. VM
+ * `a` is hostile, VM `b` answers like an agent, and `c` has nothing to do with `a` at all. What must hold whatever `a` says: nothing crashes, `b` and `c` never lose
  * their streams, and a connect from `c` to `b` works at the end.
  */
 #include <assert.h>
@@ -441,7 +441,7 @@ static void take_back(uint8_t what)
 	assert(!done.channels && !done.connects);
 }
 
-/* The host tells whom it trusts; or A says that it has renewed, by the right digest or a wrong one. */
+/* The host tells whom it trusts; or A says that it has renewed, by a right or a wrong digest. */
 static void trust(uint8_t what)
 {
 	static const uint8_t wrong[SIV_DIGEST_LEN];

@@ -586,7 +586,7 @@ static void test_a_rotation_makes_another_authority(void **state)
 	X509_free(after[0]);
 }
 
-/* Until all that it has issued has expired, whatever the lifetime is by then; no later than itself. */
+/* Until all that it has issued has expired, whatever the lifetime is by then, or it has itself. */
 static void test_a_former_authority_has_an_end(void **state)
 {
 	struct files *f = *state;

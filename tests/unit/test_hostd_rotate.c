@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* hostd replaces its authority while it runs: whom it tells what, what ends it, and what it survives. */
+/* hostd replaces its authority while it runs: whom it tells what, what ends it, what it survives. */
 #include "hostd_fixture.h"
 
 #include <openssl/evp.h>
@@ -167,6 +167,23 @@ static void test_dropped_when_the_last_that_had_not_is_gone(void **state)
 	fx_hang_up(&d->fx, B);
 	expect_trusted_among_links(d, A, 1);
 	assert_false(former_kept(d));
+}
+
+/* Another agent of that VM has said nothing yet. */
+static void test_a_new_hello_has_not_renewed(void **state)
+{
+	struct daemon_fixture *d = *state;
+	struct trusted a;
+
+	hostd_bring_up(d);
+	ask_ca(d, "rotate", NULL);
+	a = expect_trusted(d, A, 2);
+	say_renewed(d, A, a.digest[0]);
+	hostd_barrier(d);
+	assert_int_equal(not_renewed(d), 1);
+	fx_hello(&d->fx, A);
+	assert_int_equal(read_list(&d->fx.agent[A].msg).n, 2);
+	assert_int_equal(not_renewed(d), 2);
 }
 
 static void test_dropped_at_once_on_demand(void **state)
@@ -357,6 +374,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(test_dropped_when_every_agent_has_renewed),
 		TEST(test_dropped_when_the_last_that_had_not_is_gone),
+		TEST(test_a_new_hello_has_not_renewed),
 		TEST(test_dropped_at_once_on_demand),
 		TEST(test_a_rotation_survives_a_killed_hostd),
 		TEST(test_dropped_when_all_it_issued_has_expired),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Two agents and the broker while the authority is replaced: who is believed, and at which moment. */
+/* Two agents and the broker while the authority is replaced: who is believed, and when. */
 #include "agent_world.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 
 #include <openssl/pem.h>
 
+#include "agent/session.h"
 #include "agent/x509.h"
 #include "cert_maker.h"
 
@@ -125,7 +126,7 @@ static EVP_PKEY *read_authority(X509 **cert)
 	return key;
 }
 
-/* That VM's agent presents a certificate for its own name by that authority, and with it its own. */
+/* That VM's agent presents a certificate for its own name by @ca, and perhaps @ca's own. */
 static void pose(int vm, X509 *ca, EVP_PKEY *ca_key, bool send_ca)
 {
 	char san[SIV_SPIFFE_LEN + 8];
@@ -430,6 +431,46 @@ static void test_a_drop_at_once_ends_what_is_under_way(void **state)
 	connects(false);
 }
 
+/* The host's word of whom to trust, said to that VM's agent alone. */
+static void tell(int vm)
+{
+	struct sivp_builder b;
+	struct sivp_msg m;
+	size_t used, len;
+	const uint8_t *list = ca_trusted(w.ca, &len);
+
+	sivp_begin(&b, SIVP_HOST, SIVP_CHANGED, 0);
+	sivp_put_blob(&b, SIVP_A_CA, list, len);
+	assert_true(sivp_end(&b));
+	assert_int_equal(sivp_parse(SIVP_HOST, b.buf, b.len, &m, &used), SIVP_OK);
+	w.agent[vm].host.message(&w.agent[vm], &m);
+}
+
+/* Dropped between a handshake's first message and its certificates: they are judged by what holds. */
+static void test_a_drop_counts_in_the_middle_of_a_handshake(void **state)
+{
+	struct ca_options options = { .domain = "car.example", .state = w.dir, .now = time(NULL) };
+	struct fake_process *p = fake_connect(&w.kernel[COCKPIT], 1001, "adas", "cache", "");
+	struct agent_session *s = NULL;
+	char error[CA_ERROR_LEN];
+
+	(void)state;
+	for (int i = 0; !s || s->state != SESSION_HANDSHAKE; i++) {
+		assert_true(i < 500);
+		assert_true(loop_run_once(w.loop, 0) >= 0);
+		fake_kernel_run(&w.kernel[i % NR_VMS]);
+		s = agent_session_next(&w.agent[COCKPIT], NULL);
+	}
+	assert_int_equal(ca_rotate(w.ca, &options, error), 0);
+	assert_int_equal(ca_drop(w.ca, w.dir, error), 0);
+	tell(COCKPIT); /* ADAS goes on with the former one */
+	pump();
+	refused(p, EKEYREJECTED);
+	tell(ADAS);
+	pump();
+	connects(false);
+}
+
 /* Tickets end with the former authority: resumption verifies nobody. */
 static void test_nothing_is_resumed_across_the_drop(void **state)
 {
@@ -535,6 +576,7 @@ int main(int argc, char **argv)
 		TEST(test_a_leaf_of_a_sister_is_refused_throughout),
 		TEST(test_a_handshake_under_way_keeps_the_former_one),
 		TEST(test_a_drop_at_once_ends_what_is_under_way),
+		TEST(test_a_drop_counts_in_the_middle_of_a_handshake),
 		TEST(test_nothing_is_resumed_across_the_drop),
 		TEST(test_an_agent_that_was_away),
 		TEST(test_a_host_restarted_in_the_middle),
