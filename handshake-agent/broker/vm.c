@@ -313,7 +313,8 @@ static void vm_renewed(struct vm *vm, const struct sivp_msg *msg)
 	const struct broker_config *config = &vm->broker->config;
 
 	/* Of an authority that was the present one when the agent said so: it will say it again. */
-	if (memcmp(msg->attr[SIVP_A_DIGEST].data, ca_digest(config->ca), SIV_DIGEST_LEN) != 0)
+	if (vm->renewed ||
+	    memcmp(msg->attr[SIVP_A_DIGEST].data, ca_digest(config->ca), SIV_DIGEST_LEN) != 0)
 		return;
 	vm->renewed = true;
 	log_info("vm %s: certificates renewed", vm->policy->name);
