@@ -230,6 +230,8 @@ int host_reload(struct host_admin *admin, json_t *reply)
 	}
 	changes = take(admin, new);
 	json_object_update(reply, changes);
+	if (ca_has_former(admin->ca))
+		host_ca_status(admin, reply);
 	json_decref(changes);
 	host_config_free(new); /* the old one's contents */
 	free(text);

@@ -253,6 +253,8 @@ void print_reload(const json_t *reply, FILE *out)
 		number(reply, "allows_gone"), number(reply, "services_new"),
 		number(reply, "services_gone"), number(reply, "channels"),
 		number(reply, "connects"));
+	if (json_object_get(reply, "former_authority"))
+		print_ca(reply, out);
 }
 
 void print_revoke(const json_t *reply, FILE *out)
