@@ -91,7 +91,9 @@ rotate()
 	refute_output --partial 'former authority'
 }
 
-@test "an agent that does not renew is waited for, and a host killed meanwhile goes on with it" {
+# The former authority is kept for an agent that is there and does nothing.
+rotate_with_adas_stopped()
+{
 	local from
 
 	vm_run adas 'kill -STOP $(pidof sivshmem-agent)'
@@ -101,16 +103,29 @@ rotate()
 	run siv_ctl status
 	assert_output --partial 'former authority: O = car.example, CN = sivshmem CA'
 	assert_output --partial 'agents that have not renewed: 1'
+}
+
+@test "an agent that does not renew is waited for, and renews once it can" {
+	local from
+
+	rotate_with_adas_stopped
 	run siv_ctl ca rotate
 	assert_failure 1
 	assert_output --partial 'the last rotation has not ended'
+	from=$(hostd_lines)
+	vm_run adas 'kill -CONT $(pidof sivshmem-agent)'
+	await_hostd "$from" 'ca-drop: .* every agent has renewed'
+	vm_run cockpit -t 120 siv-check run "$URL" duplex 1
+}
+
+@test "a host that is killed in the middle goes on with it, and the channel goes on" {
+	rotate_with_adas_stopped
 	kill -KILL "$(host_job_pid hostd)"
 	host_job_wait hostd || true
+	vm_job_kill adas agent
 	siv_hostd_start
-	# to the host that agent is away now, and it will not meet the former authority any more
 	host_job_await_line hostd 'ca-drop: .* every agent has renewed' 60
-	vm_run adas 'kill -CONT $(pidof sivshmem-agent)'
-	host_job_await_line hostd 'vm adas: its agent is here'
+	siv_agent_start adas
 	host_job_await_line hostd 'link cockpit--adas: up in epoch'
 	vm_run cockpit -t 120 siv-check run "$URL" duplex 1
 	assert_equal "$(status .former_authority)" null
