@@ -489,6 +489,28 @@ static void test_nothing_is_resumed_across_the_drop(void **state)
 	connects(false);
 }
 
+/* Dropped while a kernel attaches what the former one vouched for: no ticket comes of it. */
+static void test_no_ticket_comes_of_a_former_leaf(void **state)
+{
+	struct fake_process *p;
+
+	(void)state;
+	hold_back(ADAS);
+	rotate();
+	pump();
+	let_go();
+	w.kernel[COCKPIT].hold = 1u << SIV_CMD_GRANT;
+	p = connect_cache();
+	assert_true(p->waiting);
+	drop();
+	pump();
+	w.kernel[COCKPIT].hold = 0;
+	pump();
+	connected(p);
+	assert_int_equal(tickets_count(identity(COCKPIT)->context, TICKET_CLIENT), 0);
+	connects(false);
+}
+
 /* Who is away is not waited for, and enrols with the authority that issues when it is back. */
 static void test_an_agent_that_was_away(void **state)
 {
@@ -578,6 +600,7 @@ int main(int argc, char **argv)
 		TEST(test_a_drop_at_once_ends_what_is_under_way),
 		TEST(test_a_drop_counts_in_the_middle_of_a_handshake),
 		TEST(test_nothing_is_resumed_across_the_drop),
+		TEST(test_no_ticket_comes_of_a_former_leaf),
 		TEST(test_an_agent_that_was_away),
 		TEST(test_a_host_restarted_in_the_middle),
 		TEST(test_who_is_trusted_is_taken_as_a_whole),
