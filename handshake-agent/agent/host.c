@@ -79,6 +79,11 @@ static void first_message(struct host *h, const struct sivp_msg *m)
 	h->state = HOST_SEEKING;
 }
 
+static bool is_magic(const uint8_t *data, size_t len)
+{
+	return len >= SIVP_MAGIC_LEN && !memcmp(data, SIVP_MAGIC, SIVP_MAGIC_LEN);
+}
+
 /* Takes one step through the input. False: nothing more can be done with it now. */
 static bool host_step(struct host *h)
 {
@@ -104,8 +109,15 @@ static bool host_step(struct host *h)
 		stream_consume(&h->stream, at + SIVP_MAGIC_LEN);
 		h->state = HOST_FIRST;
 		return true;
-	case HOST_FIRST:
 	case HOST_UP:
+		if (!is_magic(data, len))
+			break;
+		/* In place of a frame: another broker, whose coming we have missed. */
+		log_warning("control: the host has begun anew");
+		h->state = HOST_SEEKING;
+		h->lost(h->ctx);
+		return true;
+	case HOST_FIRST:
 		break;
 	}
 

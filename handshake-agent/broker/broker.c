@@ -171,10 +171,7 @@ int broker_add_vm_stream(struct broker *broker, unsigned int index, int fd)
 	err = stream_open(&vm->stream, broker->config.loop, fd);
 	if (err)
 		return err;
-	vm->state = VM_SILENT;
-	vm->doom = VM_FINE;
-	vm->want_hello = false;
-	log_debug("vm %s: control channel connected", vm->policy->name);
+	vm_connected(vm);
 	return 0;
 }
 

@@ -52,6 +52,7 @@ struct vm {
 	enum vm_state state;
 	enum vm_doom doom;
 	bool want_hello; /* the magic was seen: HELLO is next */
+	struct loop_timer silent; /* VM_SILENT: an agent that is there is asked for its HELLO */
 	bool renewed;    /* it uses certificates of the authority that issues alone, as it says */
 
 	/* The incarnation: what the last HELLO said. Outlives the stream. */
@@ -206,6 +207,8 @@ void broker_random(void *out, size_t len);
 
 /* vm.c */
 void vm_init(struct vm *vm, struct broker *broker, unsigned int index);
+/* A stream was opened. */
+void vm_connected(struct vm *vm);
 void vm_exit(struct vm *vm);
 /* Marks; broker_settle() acts. The worse doom wins. */
 void vm_doom(struct vm *vm, enum vm_doom doom);

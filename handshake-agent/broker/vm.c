@@ -8,9 +8,11 @@
 
 #include "internal.h"
 
+#define VM_SILENT_MS 1000u /* from when a stream is there until its agent is asked for a HELLO */
 #define VM_IN_CAP (4u * SIVP_FRAME_MAX) /* a frame always fits, whatever lies before it */
 
 static void vm_event(struct stream *stream, unsigned int what);
+static void silent_due(struct loop_timer *timer);
 
 void vm_init(struct vm *vm, struct broker *broker, unsigned int index)
 {
@@ -19,6 +21,7 @@ void vm_init(struct vm *vm, struct broker *broker, unsigned int index)
 	vm->policy = &broker->config.policy->vms[index];
 	vm->budget.vm = vm->policy->name;
 	vm->stream.event = vm_event;
+	vm->silent.due = silent_due;
 	vm->stream.in_cap = VM_IN_CAP;
 	vm->stream.out_cap = broker->config.limits.queue_bytes + BROKER_QUEUE_RESERVE;
 	list_init(&vm->sides);
@@ -28,8 +31,19 @@ void vm_exit(struct vm *vm)
 {
 	sessions_drop_vm(vm, SIVP_R_VM_DOWN, "the host's daemon ends", false);
 	stream_close(&vm->stream);
+	loop_timer_cancel(&vm->silent);
 	vm->state = VM_AWAY;
 	audit_budget_end(vm->broker->config.audit, &vm->budget);
+}
+
+void vm_connected(struct vm *vm)
+{
+	vm->state = VM_SILENT;
+	vm->doom = VM_FINE;
+	vm->want_hello = false;
+	if (loop_timer_set(vm->broker->config.loop, &vm->silent, VM_SILENT_MS * LOOP_NS_PER_MS))
+		log_error("vm %s: out of memory", vm->policy->name);
+	log_debug("vm %s: control channel connected", vm->policy->name);
 }
 
 void vm_doom(struct vm *vm, enum vm_doom doom)
@@ -46,6 +60,7 @@ void vm_close_stream(struct vm *vm)
 		return;
 	vm->doom = VM_FINE;
 	vm->state = VM_AWAY;
+	loop_timer_cancel(&vm->silent);
 	memset(vm->listening, 0, sizeof(vm->listening));
 	sessions_drop_vm(vm, SIVP_R_VM_DOWN, "its agent is gone", false);
 	stream_close(&vm->stream);
@@ -127,13 +142,12 @@ void vm_reject(struct vm *vm, uint64_t session, enum sivp_reason reason)
 
 /* HELLO */
 
-static void send_refused(struct vm *vm, const struct sivp_msg *msg, const char *text)
+static void send_refused(struct vm *vm, const uint8_t nonce[SIVP_NONCE_LEN], const char *text)
 {
 	struct sivp_builder *b = vm_message(vm, SIVP_REFUSED, 0);
 	size_t len;
 
-	log_warning("vm %s: refused its agent: %s", vm->policy->name, text);
-	sivp_put_blob(b, SIVP_A_NONCE, msg->attr[SIVP_A_NONCE].data, SIVP_NONCE_LEN);
+	sivp_put_blob(b, SIVP_A_NONCE, nonce, SIVP_NONCE_LEN);
 	sivp_put_str(b, SIVP_A_TEXT, text);
 	sivp_put_u32(b, SIVP_A_VERSION, SIVP_VERSION);
 	sivp_put_u32(b, SIVP_A_ABI, SIV_ABI_VERSION);
@@ -141,6 +155,20 @@ static void send_refused(struct vm *vm, const struct sivp_msg *msg, const char *
 	if (stream_write(&vm->stream, SIVP_MAGIC, SIVP_MAGIC_LEN) ||
 	    stream_write(&vm->stream, b->buf, len))
 		vm_doom(vm, VM_LOSES_STREAM);
+}
+
+/*
+ * Nobody has said HELLO: there is no agent yet; or one that was not run while another broker went and
+ * we came (a paused VM, a stopped process), which goes on with a conversation that is over.
+ */
+static void silent_due(struct loop_timer *timer)
+{
+	static const uint8_t nobody[SIVP_NONCE_LEN];
+	struct vm *vm = container_of(timer, struct vm, silent);
+
+	if (vm->state == VM_SILENT && !vm->want_hello)
+		send_refused(vm, nobody, "another daemon is here: say hello");
+	broker_settle(vm->broker);
 }
 
 static void send_welcome(struct vm *vm)
@@ -222,7 +250,8 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 			 "install one version",
 			 sivp_u32(msg, SIVP_A_VERSION), sivp_u32(msg, SIVP_A_ABI), SIVP_VERSION,
 			 SIV_ABI_VERSION);
-		send_refused(vm, msg, text);
+		log_warning("vm %s: refused its agent: %s", vm->policy->name, text);
+		send_refused(vm, msg->attr[SIVP_A_NONCE].data, text);
 		return;
 	}
 	reborn = vm->known && (module_nonce != vm->module_nonce ||

@@ -28,7 +28,8 @@
  * the port's buffers is never taken for part of this conversation. A second SIVP_MAGIC HELLO on a
  * stream (the agent restarted; the port stays connected) starts it anew: the broker looks for the
  * magic at frame boundaries, where its first four bytes are no valid length. A broker that finds
- * itself on a stream without a HELLO may ask for one by SIVP_MAGIC REFUSED with a nonce of zeros.
+ * itself on a stream without a HELLO asks for one by SIVP_MAGIC REFUSED with a nonce of zeros: the
+ * agent may not have been run while one broker went and another came.
  *
  *  agent (client)            broker                          agent (server)
  *      | OPEN ------------------>|                                  |

@@ -247,6 +247,22 @@ static void test_a_violation_starts_anew_after_a_pause(void **state)
 	welcome();
 }
 
+/* Whose coming was missed, as by a process that was stopped meanwhile. */
+static void test_another_broker_asks_for_a_hello(void **state)
+{
+	static const uint8_t zeros[SIVP_NONCE_LEN];
+	struct fake_process *p;
+
+	(void)state;
+	welcome();
+	p = fake_connect(&w.kernel, 1001, "adas", "cache", "");
+	pump();
+	assert_true(p->waiting);
+	say_refused(zeros);
+	assert_int_equal(p->error, ENETDOWN);
+	welcome();
+}
+
 static void test_what_is_granted_to_nobody_is_given_back(void **state)
 {
 	static struct sivp_builder b;
@@ -446,6 +462,7 @@ int main(void)
 		TEST(test_a_broker_that_missed_the_hello_gets_another),
 		TEST(test_a_refusal_is_not_asked_again),
 		TEST(test_a_violation_starts_anew_after_a_pause),
+		TEST(test_another_broker_asks_for_a_hello),
 		TEST(test_what_is_granted_to_nobody_is_given_back),
 		TEST(test_a_host_that_never_answers_an_open),
 		TEST(test_an_answer_about_another_target_is_refused),

@@ -292,6 +292,35 @@ static void test_other_versions_are_refused_in_plain_words(void **state)
 	fx_hello(fx, A);
 }
 
+/* It may go on with a conversation that is over: it is asked once, and not while it says hello. */
+static void test_who_says_no_hello_is_asked_for_one(void **state)
+{
+	static const uint8_t zeros[SIVP_NONCE_LEN];
+	struct fixture *fx = *state;
+	const struct sivp_msg *msg;
+
+	fx_connect(fx, A);
+	fx_reported(fx, A); /* to the broker before this one */
+	loop_advance(fx->loop, 999 * LOOP_NS_PER_MS);
+	fx_expect_nothing(fx, A);
+	loop_advance(fx->loop, LOOP_NS_PER_MS);
+	fx_run(fx);
+	msg = fx_expect(fx, A, SIVP_REFUSED);
+	assert_memory_equal(msg->attr[SIVP_A_NONCE].data, zeros, sizeof(zeros));
+	loop_advance(fx->loop, 100000 * LOOP_NS_PER_MS);
+	fx_expect_nothing(fx, A);
+	fx_hello(fx, A);
+	fx_connect(fx, B);
+	fx_hello(fx, B);
+	loop_advance(fx->loop, 100000 * LOOP_NS_PER_MS);
+	fx_expect_nothing(fx, B);
+	/* and who goes before is not asked any more */
+	fx_connect(fx, C);
+	fx_hang_up(fx, C);
+	loop_advance(fx->loop, 100000 * LOOP_NS_PER_MS);
+	fx_run(fx);
+}
+
 /* Certificates */
 
 static size_t make_csr(uint8_t *out)
@@ -393,6 +422,7 @@ int main(void)
 		TEST(test_violation_costs_the_stream_and_nothing_else),
 		TEST(test_what_comes_before_the_magic_is_dropped),
 		TEST(test_other_versions_are_refused_in_plain_words),
+		TEST(test_who_says_no_hello_is_asked_for_one),
 		TEST(test_certificates_for_held_services_alone),
 		TEST(test_no_certificate_for_what_is_revoked),
 		TEST(test_guests_refusals_are_counted),
