@@ -122,11 +122,12 @@ rotate_with_adas_stopped()
 	rotate_with_adas_stopped
 	kill -KILL "$(host_job_pid hostd)"
 	host_job_wait hostd || true
-	vm_job_kill adas agent
 	siv_hostd_start
+	# to the host that agent is away now; it has missed that there was another one, and is told
 	host_job_await_line hostd 'ca-drop: .* every agent has renewed' 60
-	siv_agent_start adas
-	host_job_await_line hostd 'link cockpit--adas: up in epoch'
+	vm_run adas 'kill -CONT $(pidof sivshmem-agent)'
+	host_job_await_line hostd 'vm adas: its agent is here' 60
+	host_job_await_line hostd 'link cockpit--adas: up in epoch' 60
 	vm_run cockpit -t 120 siv-check run "$URL" duplex 1
 	assert_equal "$(status .former_authority)" null
 }
