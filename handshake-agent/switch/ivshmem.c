@@ -247,7 +247,7 @@ static void log_refusal(struct end *end, const char *fmt, ...)
 	char why[160];
 	va_list args;
 
-	if (!bucket_take(&end->refusals)) {
+	if (!bucket_take(&end->refusals, loop_now_ns(end->link->sw->loop))) {
 		end->refusals_unlogged++;
 		return;
 	}
@@ -285,7 +285,7 @@ void ivshmem_accept(struct loop_io *io, uint32_t events)
 		refuse(fd, EBUSY);
 		return;
 	}
-	if (!bucket_take(&end->joins)) {
+	if (!bucket_take(&end->joins, loop_now_ns(end->link->sw->loop))) {
 		log_refusal(end, "more than %d joins, then one in %d ms", JOIN_BURST,
 			    JOIN_INTERVAL_MS);
 		refuse(fd, EAGAIN);

@@ -190,8 +190,8 @@ static void end_init(struct end *end, struct link *link, unsigned int index,
 	end->process.fd = -1;
 	for (int i = 0; i < SWP_VECTORS_MAX; i++)
 		end->eventfd[i] = -1;
-	bucket_init(&end->joins, JOIN_BURST, JOIN_INTERVAL_MS);
-	bucket_init(&end->refusals, REFUSAL_LOG_BURST, REFUSAL_LOG_INTERVAL_MS);
+	bucket_set(&end->joins, JOIN_BURST, JOIN_INTERVAL_MS * LOOP_NS_PER_MS);
+	bucket_set(&end->refusals, REFUSAL_LOG_BURST, REFUSAL_LOG_INTERVAL_MS * LOOP_NS_PER_MS);
 }
 
 int link_add(struct switchd *sw, const struct swp_link_add *req, struct link **out)

@@ -25,10 +25,10 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "common/bucket.h"
 #include "common/list.h"
 #include "common/loop.h"
 
-#include "bucket.h"
 #include "switch_proto.h"
 
 enum {

@@ -383,7 +383,7 @@ static void a_client_that_does_not_read_is_dropped_and_can_resync(void **state)
 	while (f->sw.control.client.fd >= 0) {
 		struct qemu r;
 
-		link->end[1].joins.tokens = JOIN_BURST;
+		link->end[1].joins.full_ns = 0;
 		r = qemu_join(f, &link->end[1]);
 		qemu_kill(&r);
 		pump(f);

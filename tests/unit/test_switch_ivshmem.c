@@ -34,7 +34,7 @@ static uint16_t expect_greeting(struct qemu *q)
 
 static void refill_joins(struct end *end)
 {
-	end->joins.tokens = JOIN_BURST;
+	end->joins.full_ns = 0;
 }
 
 static void a_newcomer_gets_version_id_memory_peer_vectors_own_vectors(void **state)
@@ -460,10 +460,11 @@ static void joins_of_an_end_are_rate_limited(void **state)
 {
 	struct fixture *f = *state;
 	struct link *link = add_link(f, "l");
+	const uint64_t hour_ns = UINT64_C(3600000000000);
 	struct qemu q;
 
 	/* a refill that cannot happen during this test */
-	link->end[0].joins.refill_ms = 3600 * 1000;
+	link->end[0].joins.interval_ns = hour_ns;
 	for (int i = 0; i < JOIN_BURST; i++) {
 		q = qemu_join(f, &link->end[0]);
 		assert_int_equal(link->end[0].state, SWP_END_JOINED);
@@ -478,7 +479,7 @@ static void joins_of_an_end_are_rate_limited(void **state)
 	qemu_kill(&q);
 
 	/* two intervals later: two more */
-	link->end[0].joins.filled_ms -= 2 * 3600 * 1000;
+	link->end[0].joins.full_ns -= 2 * hour_ns;
 	for (int i = 0; i < 3; i++) {
 		q = qemu_join(f, &link->end[0]);
 		assert_int_equal(link->end[0].state, i < 2 ? SWP_END_JOINED : SWP_END_EMPTY);
