@@ -33,6 +33,8 @@ static void set_defaults(struct broker_limits *limits)
 {
 	limits->sessions_per_vm = limits->sessions_per_vm ?: BROKER_SESSIONS_PER_VM;
 	limits->sessions_per_pair = limits->sessions_per_pair ?: BROKER_SESSIONS_PER_PAIR;
+	limits->opens_per_second = limits->opens_per_second ?: BROKER_OPENS_PER_SECOND;
+	limits->opens_burst = limits->opens_burst ?: 2 * limits->opens_per_second;
 	limits->session_bytes = limits->session_bytes ?: BROKER_SESSION_BYTES;
 	limits->session_records = limits->session_records ?: BROKER_SESSION_RECORDS;
 	limits->handshake_ms = limits->handshake_ms ?: BROKER_HANDSHAKE_MS;
@@ -68,6 +70,7 @@ struct broker *broker_new(const struct broker_config *config)
 		link_init_pair(&broker->links[i], broker, i);
 	for (unsigned int i = 0; i < policy->n_vms; i++)
 		link_init_local(&broker->links[policy->n_links + i], broker, &broker->vms[i]);
+	limits_apply(broker);
 	return broker;
 
 err_free:
@@ -127,17 +130,22 @@ void broker_settle(struct broker *broker)
 	broker->settling = false;
 }
 
-/* Who listens, by the places that services have in the new policy. */
-static void move_listening(struct vm *vm, const struct policy *old, const struct policy *new)
+/* Who listens and has taken what, by the places that services have in the new policy. */
+static void move_services(struct vm *vm, const struct policy *old, const struct policy *new)
 {
 	const struct policy_vm *services = &new->vms[vm->index];
+	struct taken taken[POLICY_SERVICES_MAX] = { 0 };
 	bool listening[POLICY_SERVICES_MAX] = { 0 };
 
 	for (unsigned int i = 0; i < services->n_services; i++) {
-		int was = policy_find_service(old, vm->index, services->services[i]);
+		int was = policy_find_service(old, vm->index, services->services[i].name);
 
-		listening[i] = was >= 0 && vm->listening[was];
+		if (was < 0)
+			continue;
+		listening[i] = vm->listening[was];
+		taken[i] = vm->services[was];
 	}
+	memcpy(vm->services, taken, sizeof(taken));
 	memcpy(vm->listening, listening, sizeof(listening));
 }
 
@@ -148,7 +156,7 @@ void broker_set_policy(struct broker *broker, const struct policy *policy,
 
 	assert(policy->n_vms == old->n_vms && policy->n_links == old->n_links);
 	for (unsigned int i = 0; i < policy->n_vms; i++) {
-		move_listening(&broker->vms[i], old, policy);
+		move_services(&broker->vms[i], old, policy);
 		broker->vms[i].policy = &policy->vms[i];
 		broker->vms[i].budget.vm = policy->vms[i].name;
 	}
@@ -157,6 +165,7 @@ void broker_set_policy(struct broker *broker, const struct policy *policy,
 	broker->config.policy = policy;
 	broker->config.limits = *limits;
 	set_defaults(&broker->config.limits);
+	limits_apply(broker);
 }
 
 int broker_add_vm_stream(struct broker *broker, unsigned int index, int fd)

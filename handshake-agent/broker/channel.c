@@ -46,6 +46,7 @@ struct channel *channel_find(const struct link *link, uint32_t epoch, uint32_t s
 static void channel_free(struct channel *channel)
 {
 	sessions_forget_channel(channel);
+	limits_release(channel);
 	list_del(&channel->node);
 	free(channel);
 }

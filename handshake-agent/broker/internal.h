@@ -21,6 +21,7 @@
 
 #include "alloc.h"
 #include "broker.h"
+#include "common/bucket.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/stream.h"
@@ -42,6 +43,13 @@ enum vm_doom {
 	VM_FINE,
 	VM_LOSES_SESSIONS, /* its queue is full */
 	VM_LOSES_STREAM,   /* it broke the protocol, or even its queue's reserve is full */
+};
+
+/* What a VM, or a service of one, has by connecting: its opens, and the channels they led to. */
+struct taken {
+	struct bucket opens;
+	unsigned int channels; /* that are not free */
+	uint64_t memory;       /* bytes of these, control pages included */
 };
 
 struct vm {
@@ -68,6 +76,8 @@ struct vm {
 	unsigned int n_sides;
 	uint64_t last_session; /* of those brought to this VM, without SIVP_SESSION_INCOMING */
 	bool listening[POLICY_SERVICES_MAX];
+	struct taken taken;
+	struct taken services[POLICY_SERVICES_MAX];
 
 	struct audit_budget budget;
 	struct { uint64_t opens, granted, refused, certificates, violations, tls_bytes; } count;
@@ -293,6 +303,17 @@ void channel_closed_message(struct vm *vm, const struct sivp_msg *msg);
 /* enforce.c */
 /* What policy says now about a channel that is open; logs it with @text if that is a refusal. */
 enum sivp_reason channel_check(const struct channel *channel, const char *text);
+
+/* limits.c */
+/* Policy or limits are others, or new: takes over the rates, and counts anew whose channels are. */
+void limits_apply(struct broker *broker);
+/* Takes a token for an open of that VM's service. NULL: there was one; else why not. */
+const char *limits_take_open(struct vm *vm, const char *service);
+/* One more channel of @length bytes would be too much: says for whom. NULL: it would not. */
+const char *limits_exceeded(struct vm *vm, const char *service, uint64_t length);
+/* From when its services are known until it is freed, a channel counts as its client's. */
+void limits_charge(const struct channel *channel);
+void limits_release(const struct channel *channel);
 
 /* status.c */
 json_t *channel_json(const struct channel *channel);

@@ -50,7 +50,7 @@ int policy_find_service(const struct policy *policy, unsigned int vm, const char
 	const struct policy_vm *v = &policy->vms[vm];
 
 	for (unsigned int i = 0; i < v->n_services; i++) {
-		if (strcmp(v->services[i], service) == 0)
+		if (strcmp(v->services[i].name, service) == 0)
 			return (int)i;
 	}
 	return -1;
@@ -101,7 +101,7 @@ int policy_add_vm(struct policy *policy, const char *name, uint64_t local_size, 
 int policy_add_service(struct policy *policy, unsigned int vm, const char *service)
 {
 	struct policy_vm *v = &policy->vms[vm];
-	void *services;
+	struct policy_service *services;
 
 	if (!sivp_name_ok(service, SIV_SERVICE_LEN))
 		return -EINVAL;
@@ -109,12 +109,23 @@ int policy_add_service(struct policy *policy, unsigned int vm, const char *servi
 		return -EEXIST;
 	if (v->n_services == POLICY_SERVICES_MAX)
 		return -ENOSPC;
-	services = append(v->services, v->n_services, sizeof(v->services[0]));
+	services = append(v->services, v->n_services, sizeof(*services));
 	if (!services)
 		return -ENOMEM;
 	v->services = services;
-	strcpy(v->services[v->n_services++], service);
+	strcpy(services[v->n_services++].name, service);
 	return 0;
+}
+
+void policy_set_limits(struct policy *policy, unsigned int vm, int service,
+		       const struct policy_limits *limits)
+{
+	struct policy_vm *v = &policy->vms[vm];
+
+	if (service < 0)
+		v->limits = *limits;
+	else
+		v->services[service].limits = *limits;
 }
 
 int policy_add_link(struct policy *policy, unsigned int vm0, unsigned int vm1, uint64_t size,

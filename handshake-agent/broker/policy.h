@@ -25,11 +25,25 @@
 #define POLICY_ALLOWS_MAX   4096u
 #define POLICY_LINK_LEN     (2 * SIV_VM_LEN + 2) /* "VM--VM" and the NUL */
 
+/* What a VM, or a service of one, may take by connecting. 0: nothing is said about it. */
+struct policy_limits {
+	uint32_t opens_per_second;
+	uint32_t opens_burst; /* opens at once, after a quiet time */
+	uint32_t channels;
+	uint64_t memory; /* bytes of links that its channels take */
+};
+
+struct policy_service {
+	char name[SIV_SERVICE_LEN];
+	struct policy_limits limits;
+};
+
 struct policy_vm {
 	char name[SIV_VM_LEN];
-	char (*services)[SIV_SERVICE_LEN];
+	struct policy_service *services;
 	unsigned int n_services;
 	uint64_t local_size; /* bytes of the link inside the VM */
+	struct policy_limits limits;
 	int line;
 };
 
@@ -81,6 +95,10 @@ int policy_add_link(struct policy *policy, unsigned int vm0, unsigned int vm1, u
 		    uint32_t timeout_ms, int line);
 int policy_add_allow(struct policy *policy, unsigned int from_vm, const char *from_service,
 		     unsigned int to_vm, const char *to_service, int line);
+
+/* Of VM @vm's service @service; -1: of the VM itself, which is all of them together. */
+void policy_set_limits(struct policy *policy, unsigned int vm, int service,
+		       const struct policy_limits *limits);
 
 /* Index, or -1. */
 int policy_find_vm(const struct policy *policy, const char *name);

@@ -186,6 +186,7 @@ static bool adopt(struct link *link, unsigned int end, struct report *report)
 	strcpy(channel->service[!end], report->peer_service);
 	channel->since_ns = broker_now(link->broker);
 	list_add_tail(&link->channels, &channel->node);
+	limits_charge(channel);
 	report->matched = true;
 	if (other)
 		other->matched = true;

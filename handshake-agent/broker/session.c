@@ -178,10 +178,19 @@ static void open_refused(struct vm *vm, const struct sivp_msg *msg,
 
 	vm->count.refused++;
 	audit_write(vm->broker->config.audit, &vm->budget, broker_now(vm->broker), &event);
-	log_info("vm %s: refused %s -> %s/%s: %s", vm->policy->name, event.service, target,
-		 event.peer_service, verdict->text);
+	/* Whoever asks too often may not fill this log, either: the one above has a budget. */
+	log_debug("vm %s: refused %s -> %s/%s: %s", vm->policy->name, event.service, target,
+		  event.peer_service, verdict->text);
 	/* Not the text: it names lines of the host's files, which are not the guest's business. */
 	vm_reject(vm, msg->session, verdict->reason);
+}
+
+/* Not by policy: @verdict's reason is there, and its text is to be. */
+static void open_refused_why(struct vm *vm, const struct sivp_msg *msg,
+			     struct policy_verdict *verdict, const char *why)
+{
+	snprintf(verdict->text, sizeof(verdict->text), "%s", why);
+	open_refused(vm, msg, verdict);
 }
 
 /* Places of a VM that half-open connects on that link of its take. */
@@ -222,6 +231,7 @@ static const char *open_impossible(struct vm *client, struct vm *server, struct 
 	const struct broker_limits *limits = &client->broker->config.limits;
 	uint64_t length = alloc_length(sivp_u32(msg, SIVP_A_C2S_ORDER),
 				       sivp_u32(msg, SIVP_A_S2C_ORDER));
+	const char *why;
 
 	*reason = SIVP_R_VM_DOWN;
 	if (client->state != VM_READY)
@@ -237,6 +247,10 @@ static const char *open_impossible(struct vm *client, struct vm *server, struct 
 		return "too many connects on their way from or to the target's VM";
 	if (link->n_half_open >= limits->sessions_per_pair)
 		return "too many connects on their way between the two VMs";
+	*reason = SIVP_R_QUOTA;
+	why = limits_exceeded(client, sivp_str(msg, SIVP_A_SERVICE), length);
+	if (why)
+		return why;
 	*reason = SIVP_R_NO_MEMORY;
 	if (link->size < SIV_LINK_CHANNELS || length > link->size - SIV_LINK_CHANNELS)
 		return "the channel is larger than the link";
@@ -339,6 +353,13 @@ void session_open(struct vm *vm, const struct sivp_msg *msg)
 		return;
 	}
 	vm->count.opens++;
+	/* First of all: what comes next is work. */
+	why = limits_take_open(vm, sivp_str(msg, SIVP_A_SERVICE));
+	if (why) {
+		verdict = (struct policy_verdict){ SIVP_R_RATE, .vm = -1, .link = -1 };
+		open_refused_why(vm, msg, &verdict, why);
+		return;
+	}
 	policy_decide(policy, vm->index, sivp_str(msg, SIVP_A_SERVICE), sivp_str(msg, SIVP_A_VM),
 		      sivp_str(msg, SIVP_A_PEER_SERVICE), &verdict);
 	if (verdict.reason != SIVP_R_NONE) {
@@ -349,8 +370,7 @@ void session_open(struct vm *vm, const struct sivp_msg *msg)
 	link = verdict.link >= 0 ? &broker->links[verdict.link] : vm->local;
 	why = open_impossible(vm, server, link, msg, &verdict.reason);
 	if (why) {
-		snprintf(verdict.text, sizeof(verdict.text), "%s", why);
-		open_refused(vm, msg, &verdict);
+		open_refused_why(vm, msg, &verdict, why);
 		return;
 	}
 	session = session_new(vm, server, link, msg);
@@ -464,8 +484,10 @@ static void send_grant(struct session *session, unsigned int side)
 
 static void session_grant(struct session *session)
 {
+	struct vm *client = &session->broker->vms[session->vm[CLIENT]];
 	struct link *link = session->link;
 	struct channel *channel;
+	const char *exceeded;
 	int err;
 
 	if (!link_grantable(link) || session->epoch != link->epoch) {
@@ -476,6 +498,13 @@ static void session_grant(struct session *session)
 		session_fail(session, SIVP_R_NO_MEMORY, "the link cannot be zeroed", -1, NULL);
 		return;
 	}
+	/* Again: others that were on their way with this one may have got theirs since its OPEN. */
+	exceeded = limits_exceeded(client, session->service[CLIENT],
+				   alloc_length(session->c2s_order, session->s2c_order));
+	if (exceeded) {
+		session_fail(session, SIVP_R_QUOTA, exceeded, -1, NULL);
+		return;
+	}
 	channel = channel_new(link, session->client_end, session->type, session->c2s_order,
 			      session->s2c_order, &err);
 	if (!channel) {
@@ -484,6 +513,7 @@ static void session_grant(struct session *session)
 	}
 	for (unsigned int side = 0; side < 2; side++)
 		strcpy(channel->service[side_end(session, side)], session->service[side]);
+	limits_charge(channel);
 	loop_timer_cancel(&session->timer);
 	session->channel = channel;
 	session->state = SESSION_SERVER;

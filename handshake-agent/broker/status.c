@@ -21,16 +21,36 @@ static json_t *reasons_json(const uint64_t counts[SIVP_R_MAX + 1])
 	return reasons;
 }
 
+static json_t *taken_json(const struct taken *taken)
+{
+	return json_pack("{s:I, s:I}", "channels", (json_int_t)taken->channels, "memory",
+			 (json_int_t)taken->memory);
+}
+
+/* What the VM has connected, and by service where that is anything. */
+static json_t *opened_json(const struct vm *vm)
+{
+	json_t *opened = taken_json(&vm->taken), *services = json_object();
+
+	for (unsigned int i = 0; i < vm->policy->n_services; i++)
+		if (vm->services[i].channels)
+			json_object_set_new(services, vm->policy->services[i].name,
+					    taken_json(&vm->services[i]));
+	json_object_set_new(opened, "services", services);
+	return opened;
+}
+
 static json_t *vm_json(const struct vm *vm)
 {
 	json_t *services = json_array(), *listening = json_array(), *json;
 
 	for (unsigned int i = 0; i < vm->policy->n_services; i++) {
-		json_array_append_new(services, json_string(vm->policy->services[i]));
+		json_array_append_new(services, json_string(vm->policy->services[i].name));
 		if (vm->listening[i])
-			json_array_append_new(listening, json_string(vm->policy->services[i]));
+			json_array_append_new(listening, json_string(vm->policy->services[i].name));
 	}
-	json = json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I}",
+	json = json_pack("{s:s, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, "
+			 "s:I}",
 			 "vm", vm->policy->name,
 			 "state", vm_states[vm->state],
 			 "services", services,
@@ -39,6 +59,7 @@ static json_t *vm_json(const struct vm *vm)
 			 "opens", (json_int_t)vm->count.opens,
 			 "granted", (json_int_t)vm->count.granted,
 			 "refused", (json_int_t)vm->count.refused,
+			 "opened", opened_json(vm),
 			 "refusals", reasons_json(vm->budget.refused),
 			 "reported", reasons_json(vm->budget.reported),
 			 "certificates", (json_int_t)vm->count.certificates,

@@ -16,6 +16,10 @@
 
 #define MS_PER_S 1000ull
 
+#define OPENS_MAX    1000000 /* a second, or at once: a bucket's interval is a whole number of ns */
+#define CHANNELS_MAX 1000000
+#define CHANNEL_MIN  (SIV_CHAN_PAGES * SIV_PAGE_SIZE + (2u << SIV_CHAN_ORDER_MIN)) /* bytes */
+
 static cfg_opt_t vm_opts[] = {
 	CFG_STR_LIST("services", "{}", CFGF_NONE),
 	CFG_STR("user", NULL, CFGF_NODEFAULT),
@@ -37,6 +41,14 @@ static cfg_opt_t allow_opts[] = {
 	CFG_END(),
 };
 
+static cfg_opt_t limits_opts[] = {
+	CFG_INT("opens-per-second", 0, CFGF_NODEFAULT),
+	CFG_INT("opens-burst", 0, CFGF_NODEFAULT),
+	CFG_INT("channels", 0, CFGF_NODEFAULT),
+	CFG_STR("memory", NULL, CFGF_NODEFAULT),
+	CFG_END(),
+};
+
 static cfg_opt_t ca_opts[] = {
 	CFG_STR("certificate", NULL, CFGF_NODEFAULT),
 	CFG_STR("key", NULL, CFGF_NODEFAULT),
@@ -54,10 +66,13 @@ static cfg_opt_t opts[] = {
 	CFG_STR("handshake-timeout", "30s", CFGF_NONE),
 	CFG_INT("sessions-per-vm", BROKER_SESSIONS_PER_VM, CFGF_NONE),
 	CFG_INT("sessions-per-pair", BROKER_SESSIONS_PER_PAIR, CFGF_NONE),
+	CFG_INT("opens-per-second", BROKER_OPENS_PER_SECOND, CFGF_NONE),
+	CFG_INT("opens-burst", 0, CFGF_NODEFAULT),
 	CFG_SEC("ca", ca_opts, CFGF_NONE),
 	CFG_SEC("vm", vm_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("link", link_opts, CFGF_MULTI | CFGF_TITLE),
 	CFG_SEC("allow", allow_opts, CFGF_MULTI),
+	CFG_SEC("limits", limits_opts, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_END(),
 };
 
@@ -151,7 +166,7 @@ static const char *suggest_service(const struct policy *policy, unsigned int vm,
 
 	suggest_init(&suggest, name);
 	for (unsigned int i = 0; i < policy->vms[vm].n_services; i++)
-		suggest_offer(&suggest, policy->vms[vm].services[i]);
+		suggest_offer(&suggest, policy->vms[vm].services[i].name);
 	return suggest.best;
 }
 
@@ -379,19 +394,12 @@ struct endpoint {
 };
 
 /* "vm/service"; false: said so. */
-static bool read_endpoint(struct build *b, cfg_t *section, const char *key, struct endpoint *out)
+static bool find_endpoint(struct build *b, int line, const char *what, const char *text,
+			  struct endpoint *out)
 {
-	const char *text = cfg_getstr(section, key), *slash = text ? strchr(text, '/') : NULL;
-	int line = config_line(b->parse, section, key);
-	char what[16], vm[SIV_VM_LEN];
-	const char *best;
+	const char *slash = strchr(text, '/'), *best;
+	char vm[SIV_VM_LEN];
 
-	snprintf(what, sizeof(what), "allow.%s", key);
-	if (!text) {
-		config_error(b->parse, line, "%s is missing: write %s = \"VM/SERVICE\"", what,
-			     key);
-		return false;
-	}
 	if (!slash || slash == text || !slash[1] || strchr(slash + 1, '/') ||
 	    slash - text >= (ptrdiff_t)sizeof(vm)) {
 		config_error(b->parse, line, "%s: \"%s\" is no \"VM/SERVICE\"", what, text);
@@ -413,6 +421,19 @@ static bool read_endpoint(struct build *b, cfg_t *section, const char *key, stru
 		config_error(b->parse, line,
 			     "%s: no service \"%s\" in vm \"%s\": add it to the vm's services",
 			     what, out->service, vm);
+	return false;
+}
+
+static bool read_endpoint(struct build *b, cfg_t *section, const char *key, struct endpoint *out)
+{
+	const char *text = cfg_getstr(section, key);
+	int line = config_line(b->parse, section, key);
+	char what[16];
+
+	snprintf(what, sizeof(what), "allow.%s", key);
+	if (text)
+		return find_endpoint(b, line, what, text, out);
+	config_error(b->parse, line, "%s is missing: write %s = \"VM/SERVICE\"", what, key);
 	return false;
 }
 
@@ -440,6 +461,54 @@ static bool read_allow(struct build *b, cfg_t *section)
 	else if (allow < 0)
 		config_error(b->parse, line, "allow: %s", strerror(-allow));
 	return allow >= 0;
+}
+
+/* Limits */
+
+/* 0: the key is not there. */
+static uint32_t number_if_set(struct build *b, cfg_t *section, const char *key, long max)
+{
+	return cfg_size(section, key) ? number(b, section, key, 1, max) : 0;
+}
+
+static uint64_t memory(struct build *b, cfg_t *section)
+{
+	const char *text = cfg_getstr(section, "memory");
+	uint64_t size;
+
+	if (!text)
+		return 0;
+	if (config_size(text, &size) && size >= CHANNEL_MIN)
+		return size;
+	config_error(b->parse, config_line(b->parse, section, "memory"),
+		     "memory: \"%s\" is no size from %uK, a channel's least: write \"512K\", "
+		     "\"64M\" or \"1G\"", text, CHANNEL_MIN >> 10);
+	return 0;
+}
+
+static void read_limits(struct build *b, cfg_t *section)
+{
+	const char *who = cfg_title(section);
+	int line = config_section_line(b->parse, section);
+	const struct policy_limits limits = {
+		.opens_per_second = number_if_set(b, section, "opens-per-second", OPENS_MAX),
+		.opens_burst = number_if_set(b, section, "opens-burst", OPENS_MAX),
+		.channels = number_if_set(b, section, "channels", CHANNELS_MAX),
+		.memory = memory(b, section),
+	};
+	struct endpoint of;
+	int service = -1;
+
+	if (strchr(who, '/')) {
+		if (!find_endpoint(b, line, "limits", who, &of))
+			return;
+		service = policy_find_service(b->policy, (unsigned int)of.vm, of.service);
+	} else {
+		of.vm = find_vm(b, line, "limits", who);
+		if (of.vm < 0)
+			return;
+	}
+	policy_set_limits(b->policy, (unsigned int)of.vm, service, &limits);
 }
 
 /* The top level */
@@ -477,6 +546,8 @@ static bool read_top(struct build *b, cfg_t *cfg)
 	duration(b, cfg, "link-timeout", 0, UINT32_MAX);
 	config->limits.sessions_per_vm = number(b, cfg, "sessions-per-vm", 1, 65536);
 	config->limits.sessions_per_pair = number(b, cfg, "sessions-per-pair", 1, 65536);
+	config->limits.opens_per_second = number(b, cfg, "opens-per-second", 1, OPENS_MAX);
+	config->limits.opens_burst = number_if_set(b, cfg, "opens-burst", OPENS_MAX);
 	return config->audit;
 }
 
@@ -510,6 +581,8 @@ static void read_all(struct build *b)
 		return;
 	for (unsigned int i = 0; i < cfg_size(cfg, "allow"); i++)
 		read_allow(b, cfg_getnsec(cfg, "allow", i));
+	for (unsigned int i = 0; i < cfg_size(cfg, "limits"); i++)
+		read_limits(b, cfg_getnsec(cfg, "limits", i));
 }
 
 static void report(void *errors, const char *message)

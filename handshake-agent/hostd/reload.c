@@ -116,7 +116,7 @@ static struct difference what_only(const struct policy *one, const struct policy
 	for (unsigned int vm = 0; vm < one->n_vms; vm++) {
 		for (unsigned int i = 0; i < one->vms[vm].n_services; i++)
 			d.services += policy_find_service(other, vm,
-							  one->vms[vm].services[i]) < 0;
+							  one->vms[vm].services[i].name) < 0;
 	}
 	for (unsigned int i = 0; i < one->n_allows; i++) {
 		const struct policy_allow *a = &one->allows[i];

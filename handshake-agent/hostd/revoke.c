@@ -54,7 +54,7 @@ static const char *suggest_of(const struct policy *policy, const char *vm, const
 			suggest_offer(&suggest, policy->vms[i].name);
 	} else {
 		for (unsigned int i = 0; i < policy->vms[index].n_services; i++)
-			suggest_offer(&suggest, policy->vms[index].services[i]);
+			suggest_offer(&suggest, policy->vms[index].services[i].name);
 	}
 	return suggest.best;
 }

@@ -348,6 +348,8 @@ static const struct {
 	[SIVP_R_NO_CERT] = { "no-cert", EKEYREJECTED },
 	[SIVP_R_VIOLATION] = { "violation", EPROTO },
 	[SIVP_R_SOCKET_TYPE] = { "socket-type", EPROTOTYPE },
+	[SIVP_R_RATE] = { "rate", ENOBUFS },
+	[SIVP_R_QUOTA] = { "quota", ENOBUFS },
 };
 
 const char *sivp_reason_name(enum sivp_reason r)

@@ -174,7 +174,7 @@ enum sivp_reason {
 	SIVP_R_HANDSHAKE,      /* TLS failed otherwise                                EKEYREJECTED */
 	SIVP_R_MISMATCH,       /* the two READY do not fit together                   EKEYREJECTED */
 	SIVP_R_NO_MEMORY,      /* no room for the channel in the link                 ENOBUFS */
-	SIVP_R_LIMIT,          /* a cap of sessions, bytes or rate                    ENOBUFS */
+	SIVP_R_LIMIT,          /* a cap of sessions or bytes                          ENOBUFS */
 	SIVP_R_TIMEOUT,        /*                                                     ETIMEDOUT */
 	SIVP_R_RESET,          /* the link or the peer went away meanwhile            ECONNRESET */
 	SIVP_R_CANCELLED,      /* the client's process gave up                        ECONNABORTED */
@@ -182,7 +182,9 @@ enum sivp_reason {
 	SIVP_R_NO_CERT,        /* no certificate enrolled for the service (yet)       EKEYREJECTED */
 	SIVP_R_VIOLATION,      /* broke this protocol                                 EPROTO */
 	SIVP_R_SOCKET_TYPE,    /* it listens with another socket type                 EPROTOTYPE */
-	SIVP_R_MAX = SIVP_R_SOCKET_TYPE
+	SIVP_R_RATE,           /* more connects a second than host.conf lets it open  ENOBUFS */
+	SIVP_R_QUOTA,          /* as many channels, or as much memory, as it may have ENOBUFS */
+	SIVP_R_MAX = SIVP_R_QUOTA
 };
 
 enum sivp_kind { SIVP_U32, SIVP_U64, SIVP_STRING, SIVP_NAME, SIVP_BLOB };

@@ -98,6 +98,23 @@ void print_ca(const json_t *reply, FILE *out)
 		number(former, "not_renewed"));
 }
 
+/* What a VM has connected: in all, and by service. */
+static void print_opened(const json_t *opened, FILE *out)
+{
+	const json_t *services = json_object_get(opened, "services"), *taken;
+	const char *service;
+	char size[32];
+
+	if (!number(opened, "channels"))
+		return;
+	fprintf(out, "    connected: %jd channels, %s:", number(opened, "channels"),
+		size_text(number(opened, "memory"), size));
+	json_object_foreach((json_t *)services, service, taken)
+		fprintf(out, " %s %jd, %s;", service, number(taken, "channels"),
+			size_text(number(taken, "memory"), size));
+	fputc('\n', out);
+}
+
 static void print_host_vm(const json_t *vm, FILE *out)
 {
 	fprintf(out, "vm %s: %s\n", text(vm, "vm"), text(vm, "state"));
@@ -113,6 +130,7 @@ static void print_host_vm(const json_t *vm, FILE *out)
 		!json_object_get(vm, "renewed") ? "" :
 		json_is_true(json_object_get(vm, "renewed")) ?
 			", all of the present authority" : ", not renewed yet");
+	print_opened(json_object_get(vm, "opened"), out);
 	print_reasons("    refused:", json_object_get(vm, "refusals"), out);
 	print_reasons("    refused, as guests say:", json_object_get(vm, "reported"), out);
 	if (number(vm, "violations") || number(vm, "audit_dropped"))

@@ -103,12 +103,12 @@ static void check_verdicts(const struct policy *p, long lines)
 
 			for (unsigned int i = 0; i < f->n_services; i++) {
 				for (unsigned int j = 0; j < t->n_services && tries < 2000; j++) {
-					bool ok = allowed(p, from, f->services[i], to,
-							  t->services[j]);
+					bool ok = allowed(p, from, f->services[i].name, to,
+							  t->services[j].name);
 
 					tries++;
-					policy_decide(p, from, f->services[i], t->name,
-						      t->services[j], &v);
+					policy_decide(p, from, f->services[i].name, t->name,
+						      t->services[j].name, &v);
 					check((v.reason == SIVP_R_NONE) == ok);
 					check(!ok || (v.vm == (int)to && v.line >= 1 &&
 						      v.line <= lines));
@@ -120,6 +120,12 @@ static void check_verdicts(const struct policy *p, long lines)
 			check(v.reason != SIVP_R_NONE);
 		}
 	}
+}
+
+static void check_limits(const struct policy_limits *l)
+{
+	check(l->opens_per_second <= 1000000 && l->opens_burst <= 1000000);
+	check(!l->memory || l->memory >= 16u << 10);
 }
 
 static void check_policy(const struct host_config *c, long lines)
@@ -134,6 +140,8 @@ static void check_policy(const struct host_config *c, long lines)
 	check(c->certificate_lifetime_s >= CA_LEAF_MIN_S &&
 	      c->certificate_lifetime_s <= CA_LEAF_MAX_S);
 	check(c->limits.sessions_per_vm && c->limits.sessions_per_pair && c->limits.handshake_ms);
+	check(c->limits.opens_per_second >= 1 && c->limits.opens_per_second <= 1000000);
+	check(c->limits.opens_burst <= 1000000);
 	for (unsigned int i = 0; i < p->n_vms; i++) {
 		const struct policy_vm *vm = &p->vms[i];
 
@@ -142,9 +150,11 @@ static void check_policy(const struct host_config *c, long lines)
 		check(vm->line >= 1 && vm->line <= lines);
 		check(c->vms[i].control[0] == '/' &&
 		      strnlen(c->vms[i].control, HOST_SUN_PATH) < HOST_SUN_PATH);
+		check_limits(&vm->limits);
 		for (unsigned int j = 0; j < vm->n_services; j++) {
-			check(sivp_name_ok(vm->services[j], SIV_SERVICE_LEN));
-			check(policy_find_service(p, i, vm->services[j]) == (int)j);
+			check_limits(&vm->services[j].limits);
+			check(sivp_name_ok(vm->services[j].name, SIV_SERVICE_LEN));
+			check(policy_find_service(p, i, vm->services[j].name) == (int)j);
 		}
 	}
 	for (unsigned int i = 0; i < p->n_links; i++) {

@@ -28,7 +28,7 @@ void hostd_write_config(const struct daemon_fixture *d)
 	assert_non_null(file);
 	fprintf(file,
 		"trust-domain = \"test.example\"\nrun = \"%s/run\"\nstate = \"%s/state\"\n"
-		"audit-journal = no\n"
+		"audit-journal = no opens-per-second = 100000\n" /* for floods of other things */
 		"vm \"a\" { services = {\"cli\", \"loc\"} local-size = \"2M\" }\n"
 		"vm \"b\" { services = {\"srv\"} }\n"
 		"vm \"c\" { services = {\"srv2\"} }\n"

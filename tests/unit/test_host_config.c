@@ -83,6 +83,10 @@ static void test_the_designs_example(void **state)
 	assert_int_equal(c->vms[0].uid, HOST_UID_OWN);
 	assert_int_equal(c->policy->allows[0].line, 8);
 	assert_int_equal(c->certificate_lifetime_s, 24 * 3600);
+	assert_int_equal(c->limits.opens_per_second, BROKER_OPENS_PER_SECOND);
+	assert_int_equal(c->limits.opens_burst, 0);
+	assert_int_equal(c->policy->vms[1].limits.opens_per_second, 0);
+	assert_int_equal(c->policy->vms[1].services[0].limits.memory, 0);
 	host_config_free(c);
 }
 
@@ -93,12 +97,17 @@ static void test_every_key(void **state)
 		"audit-journal = no\ncertificate-lifetime = \"5m\"\n"
 		"link-timeout = \"0\"\nhandshake-timeout = \"1500ms\"\n"
 		"sessions-per-vm = 7\nsessions-per-pair = 3\n"
+		"opens-per-second = 11\nopens-burst = 12\n"
 		"ca { certificate = \"/c\" key = \"/k\" }\n"
 		"vm \"a\" { services = {\"s\"} user = \"12\" "
 		"control = \"/run/x\" local-size = \"1M\" }\n"
 		""
 		"vm \"b\" { user = \"root\" }\n"
-		"link \"a\"\n\"b\" { size = \"2M\" link-timeout = \"3s\" vectors = 1 }\n");
+		"link \"a\"\n\"b\" { size = \"2M\" link-timeout = \"3s\" vectors = 1 }\n"
+		"limits \"a\" { opens-per-second = 1 opens-burst = 1000000 channels = 2 "
+		"memory = \"16K\" }\n"
+		"limits \"a/s\" { memory = \"1G\" }\n");
+	const struct policy_limits *limits;
 
 	(void)state;
 	if (!c)
@@ -109,6 +118,17 @@ static void test_every_key(void **state)
 	assert_int_equal(c->limits.handshake_ms, 1500);
 	assert_int_equal(c->limits.sessions_per_vm, 7);
 	assert_int_equal(c->limits.sessions_per_pair, 3);
+	assert_int_equal(c->limits.opens_per_second, 11);
+	assert_int_equal(c->limits.opens_burst, 12);
+	limits = &c->policy->vms[0].limits;
+	assert_int_equal(limits->opens_per_second, 1);
+	assert_int_equal(limits->opens_burst, 1000000);
+	assert_int_equal(limits->channels, 2);
+	assert_int_equal(limits->memory, 16 << 10);
+	limits = &c->policy->vms[0].services[0].limits;
+	assert_int_equal(limits->opens_per_second, 0);
+	assert_int_equal(limits->memory, 1 << 30);
+	assert_int_equal(c->policy->vms[1].limits.memory, 0);
 	assert_string_equal(c->ca_certificate, "/c");
 	assert_string_equal(c->ca_key, "/k");
 	assert_int_equal(c->vms[0].uid, 12);
@@ -179,6 +199,26 @@ static void test_errors_name_line_and_cure(void **state)
 		{ HEAD "vm \"a\\nb\\e[2J\" { services = {} }\n", "5: vm \"a?b?[2J\": bad name" },
 		{ HEAD "sessions-per-vm = 0\n", "5: sessions-per-vm: 0 is not from 1" },
 		{ HEAD "sessions-per-vm = \"x\"\n", "5: " },
+		{ HEAD "limits \"adas\" {\n memory = \"15K\" }\n",
+		  "6: memory: \"15K\" is no size from 16K, a channel's least" },
+		{ HEAD "limits \"adas\" { memory = \"64MB\" }\n",
+		  "5: memory: \"64MB\" is no size" },
+		{ HEAD "limits \"adas\" {\n\n opens-per-second = 0 }\n",
+		  "7: opens-per-second: 0 is not from 1 to 1000000" },
+		{ HEAD "limits \"adas\" { opens-burst = -1 }\n", "5: opens-burst: -1 is not" },
+		{ HEAD "limits \"adas\" { channels = 0 }\n", "5: channels: 0 is not" },
+		{ HEAD "opens-per-second = 1000001\n", "5: opens-per-second: 1000001 is not" },
+		{ HEAD "opens-burst = 0\n", "5: opens-burst: 0 is not" },
+		{ HEAD "limits \"adaz\" { channels = 1 }\n",
+		  "5: limits: no vm \"adaz\"; did you mean \"adas\"?" },
+		{ HEAD "limits \"adas/cashe\" { channels = 1 }\n",
+		  "5: limits: no service \"cashe\" in vm \"adas\"; did you mean \"cache\"?" },
+		{ HEAD "limits \"adas/\" { channels = 1 }\n",
+		  "5: limits: \"adas/\" is no \"VM/SERVICE\"" },
+		{ HEAD "limits \"adas\" { channels = 1 }\nlimits \"adas\" { channels = 2 }\n",
+		  "6: " },
+		{ HEAD "limits \"adas\" { memry = 1 }\n",
+		  "5: unknown key \"memry\"; did you mean \"memory\"?" },
 		{ HEAD "ca { key = \"/k\" }\n", "5: ca: certificate is missing" },
 		{ HEAD "vm \"cockpit\" { }\n", "5: " },
 		{ HEAD "vm \"x\" {\n user = \"}\"\n", "5: this '{' has no '}'" },

@@ -364,6 +364,7 @@ static void test_reload_takes_all_or_nothing(void **state)
 static void test_reload_takes_limits(void **state)
 {
 	struct daemon_fixture *d = *state;
+	uint32_t reason = SIVP_R_NONE;
 	struct fixture *fx = &d->fx;
 
 	hostd_bring_up(d);
@@ -372,6 +373,23 @@ static void test_reload_takes_limits(void **state)
 	fx_open_to(fx, 2, B, "srv");
 	fx_open(fx, A, 3, "cli", "b", "srv");
 	fx_expect_reject(fx, A, 3, SIVP_R_LIMIT);
+	/* a's cli has one channel since hostd_bring_up() */
+	change_config(d, "vm \"a\"", "limits \"a/cli\" { channels = 1 } vm \"a\"");
+	reload(d, NULL);
+	assert_int_equal(hostd_count_channels(d), 1);
+	fx_open(fx, A, 4, "cli", "b", "srv");
+	fx_expect_reject(fx, A, 4, SIVP_R_QUOTA);
+	assert_int_equal(count_audited(d, "\"reason\":\"quota\"", "\"service\":\"cli\""), 1);
+	change_config(d, "vm \"a\"", "limits \"a\" { opens-burst = 1 opens-per-second = 1 } "
+		      "vm \"a\"");
+	reload(d, NULL);
+	/* The daemon's clock runs: two opens may be a second apart, many are not. */
+	for (uint64_t id = 5; reason != SIVP_R_RATE; id++) {
+		assert_true(id < 1000);
+		fx_open(fx, A, id, "cli", "b", "no-such-service");
+		reason = sivp_u32(fx_expect(fx, A, SIVP_REJECT), SIVP_A_REASON);
+	}
+	assert_true(count_audited(d, "\"reason\":\"rate\"", "more connects a second") >= 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, hostd_setup, hostd_teardown)
