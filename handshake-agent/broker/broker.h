@@ -29,7 +29,7 @@
 /* Limits of one VM unless they say otherwise; 0 in struct broker_limits is the default here. */
 #define BROKER_SESSIONS_PER_VM   1024u         /* half-open connects from and to a VM */
 #define BROKER_SESSIONS_PER_PAIR 512u          /* half-open connects between two VMs */
-#define BROKER_OPENS_PER_SECOND  500u          /* of a VM; of each of its services, half of it */
+#define BROKER_OPENS_PER_SECOND  1000u         /* of a VM; of each of its services, half of it */
 #define BROKER_SESSION_BYTES     (256u * 1024) /* TLS bytes of a session, both directions */
 #define BROKER_SESSION_RECORDS   256u          /* TLS messages of a session, both directions */
 #define BROKER_HANDSHAKE_MS      30000u        /* from OPEN to the first GRANT */
