@@ -2,6 +2,7 @@
 /* What an agent may ask of a broker: its caps, what breaks the protocol, HELLO, certificates. */
 #include "broker_fixture.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 
 #include <openssl/evp.h>
@@ -81,26 +82,33 @@ static void test_records_of_a_session_are_capped(void **state)
 	fx_expect_reject(fx, B, incoming, SIVP_R_LIMIT);
 }
 
-/* B stops reading. Its sessions go; C's are not even delayed. */
+/*
+ * B stops reading, and A's processes connect to it and give up, until B's queue is full. B's sessions
+ * go, and it can have others once it reads again; C's are not even delayed.
+ */
 static void test_full_queue_drops_that_vms_sessions_alone(void **state)
 {
-	static const uint8_t records[SIVP_TLS_MAX];
 	struct fixture *fx = *state;
-	uint64_t incoming_c;
+	struct sivp_builder *b;
+	uint64_t incoming_c, id;
 
-	fx->limits.session_bytes = 1u << 30;
-	fx->limits.session_records = 1u << 30;
+	fx->limits.queue_bytes = 64 << 10;
+	fx->limits.opens_per_second = 100000;
 	fx_restart_broker(fx);
 	fx_links_ready(fx);
 	fx_up_all(fx);
 	fx_open_to(fx, 1, B, "srv");
 	incoming_c = fx_open_to(fx, 2, C, "srv2");
-	for (unsigned int i = 0; broker_count_sessions(fx->broker) == 2; i++) {
-		assert_true(i < 2000);
-		sivp_put_blob(fx_message(fx, SIVP_TLS, 1), SIVP_A_TLS, records, sizeof(records));
+	for (id = 10; broker_count_sessions(fx->broker) == 2; id++) {
+		assert_true(id < 5000);
+		fx_open(fx, A, id, "cli", "b", "srv");
+		b = fx_message(fx, SIVP_REJECT, id);
+		sivp_put_u32(b, SIVP_A_REASON, SIVP_R_CANCELLED);
+		sivp_put_u32(b, SIVP_A_ERRNO, ECONNABORTED);
 		fx_send(fx, A);
 	}
 	fx_expect_reject(fx, A, 1, SIVP_R_LIMIT);
+	fx_expect_reject(fx, A, id - 1, SIVP_R_LIMIT);
 	assert_true(broker_vm_has_stream(fx->broker, B));
 	sivp_put_blob(fx_message(fx, SIVP_TLS, 2), SIVP_A_TLS, "t", 1);
 	fx_send(fx, A);
