@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Programs that run in guests, for tests alone.
 
-$(eval $(call program,siv-check,$(addprefix tests/guest/check/,main.c lib.c server.c cases.c cases_connect.c cases_map.c cases_wait.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/check,-lpthread))
+$(eval $(call program,siv-check,$(addprefix tests/guest/check/,main.c lib.c server.c cases.c cases_connect.c cases_load.c cases_map.c cases_wait.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/check,-lpthread))
 GENL_CFLAGS = $(shell pkg-config --cflags libnl-genl-3.0)
 GENL_LIBS = $(shell pkg-config --libs libnl-genl-3.0)
 $(eval $(call program,siv-grantd,tests/guest/siv-grantd.c,$(GENL_CFLAGS),$(GENL_LIBS)))
 GUEST_BIN += build/bin/siv-check build/bin/siv-grantd
 $(eval $(call program,siv-peek,tests/guest/siv-peek.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
 GUEST_BIN += build/bin/siv-peek
+$(eval $(call program,siv-spy,tests/guest/siv-spy.c,-D_GNU_SOURCE,))
+GUEST_BIN += build/bin/siv-spy
 $(eval $(call program,siv-faults,tests/guest/siv-faults.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
 GUEST_BIN += build/bin/siv-faults
 # the agent with a seam where it takes its certificate into use

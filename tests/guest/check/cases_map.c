@@ -499,3 +499,37 @@ void case_map_records(const char *arg)
 	expect_eof(fd);
 	close(fd);
 }
+
+static void expect_zeros(const uint8_t *at, size_t len, const char *what)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (at[i])
+			die("%s: byte %zu is %#x: somebody else's", what, i, at[i]);
+	}
+}
+
+/*
+ * A new channel shows zeros but for what it carried itself. Then fills both rings with ARG, prints
+ * "held PID FD NAME=ADDRESS..." of places in the heap and in both windows that have it, and holds on.
+ */
+void case_map_held(const char *arg)
+{
+	struct windows w = ordered_windows(MODE_ECHO, 0, 0, 0);
+	const size_t len = strlen(arg), sent = sizeof(struct order), block = 4096 / len * len;
+	char *heap = strdup(arg), *out = malloc(block), *back = malloc(block);
+
+	CHECK(heap && out && back);
+	expect_zeros(w.rx, w.rx_size, "the receive window");
+	expect_zeros(w.tx + sent, w.tx_size - sent, "the transmit window");
+	for (size_t i = 0; i < block; i++)
+		out[i] = arg[i % len];
+	for (size_t n = 0; n < w.tx_size || n < w.rx_size; n += block) {
+		write_all(w.fd, out, block);
+		read_all(w.fd, back, block);
+		CHECK(!memcmp(back, out, block));
+	}
+	printf("held %d %d heap=%p receive=%p transmit=%p\n", getpid(), w.fd, heap,
+	       memmem(w.rx, w.rx_size, arg, len), memmem(w.tx, w.tx_size, arg, len));
+	fflush(stdout);
+	pause();
+}
