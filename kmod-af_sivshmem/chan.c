@@ -20,6 +20,8 @@ static void chan_free(struct kref *ref)
 {
 	struct siv_chan *chan = container_of(ref, struct siv_chan, ref);
 
+	if (siv_sealed(chan))
+		siv_seal_free(chan);
 	siv_chan_map_free(chan);
 	kfree(chan->zc);
 	siv_link_put(chan->link);
@@ -113,7 +115,7 @@ static enum hrtimer_restart chan_more_timer(struct hrtimer *timer)
 /*
  * Attaches the channel that the host granted. The caller owns a reference and gives the channel to
  * a socket, or detaches it. Errors: -ENODEV no such link, -ESTALE another epoch or down, -ERANGE out
- * of bounds, -EEXIST slot or pages in use, -EOPNOTSUPP, -ENOMEM.
+ * of bounds, -EEXIST slot or pages in use, -EOPNOTSUPP the type, or sealing, -ENOMEM.
  */
 struct siv_chan *siv_chan_attach(const struct siv_grant *g)
 {
@@ -155,6 +157,11 @@ struct siv_chan *siv_chan_attach(const struct siv_grant *g)
 	siv_zc_init(chan);
 	siv_event_init(&chan->ev_closed, SIV_UPCALL_CLOSED, chan_closed_fill, chan_closed_put);
 	kref_init(&chan->ref);
+	if (g->sealed) {
+		err = IS_ENABLED(CONFIG_CRYPTO_AEAD) ? siv_seal_init(chan, g->secrets) : -EOPNOTSUPP;
+		if (err)
+			goto put;
+	}
 
 	mutex_lock(&link->lock);
 	err = -ESTALE;
@@ -174,6 +181,7 @@ struct siv_chan *siv_chan_attach(const struct siv_grant *g)
 	return chan;
 unlock:
 	mutex_unlock(&link->lock);
+put:
 	siv_chan_put(chan);
 	return ERR_PTR(err);
 }

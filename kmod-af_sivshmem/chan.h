@@ -40,6 +40,7 @@ struct iov_iter;
 struct page;
 struct siv_link;
 struct sock;
+struct siv_seal;
 struct ubuf_info;
 
 /* A wake word of this side. */
@@ -70,6 +71,7 @@ struct siv_chan {
 	u8 *tx_data;
 	const u8 *rx_data;
 	u64 tx_size, rx_size;    /* powers of two */
+	struct siv_seal *seal;   /* NULL: what goes through the rings is plain */
 
 	struct mutex tx_lock ____cacheline_aligned_in_smp;
 	u64 tx_pos;              /* bytes written; the shared word is only an output */
@@ -117,7 +119,8 @@ struct siv_grant {
 	u32 link_id, epoch, slot, type;
 	u64 generation, offset;
 	u32 c2s_order, s2c_order;
-	bool server;
+	bool server, sealed;
+	u8 secrets[2][SIV_SEAL_SECRET]; /* client to server, server to client */
 	struct siv_peer peer;
 	char service[SIV_SERVICE_LEN];
 };
@@ -186,6 +189,21 @@ void siv_zc_event(struct siv_chan *chan);
 void siv_zc_look_again(struct siv_chan *chan);
 void siv_zc_flush(struct siv_chan *chan);
 void siv_zc_stop(struct siv_chan *chan);
+
+/* chan_seal.c */
+#define SIV_SEAL_ROOM 32u /* bytes of the ring in which a record of at least one byte goes */
+/* Constant where the kernel has no AEADs, and then nothing else of it is called. */
+static inline bool siv_sealed(const struct siv_chan *chan)
+{
+	return IS_ENABLED(CONFIG_CRYPTO_AEAD) && chan->seal;
+}
+int siv_seal_init(struct siv_chan *chan, const u8 secrets[2][SIV_SEAL_SECRET]);
+void siv_seal_free(struct siv_chan *chan);
+size_t siv_seal_copy_in(struct siv_chan *chan, size_t len, struct iov_iter *from);
+s64 siv_seal_put(struct siv_chan *chan, u32 len, u32 flags);
+int siv_seal_get(struct siv_chan *chan, u32 *len, u32 *flags);
+size_t siv_seal_copy_out(struct siv_chan *chan, size_t len, struct iov_iter *to);
+void siv_seal_taken(struct siv_chan *chan, u32 len);
 
 /* chan_copy.c: @pos is a position; both stop short at the first byte that faults. */
 size_t siv_chan_copy_in(struct siv_chan *chan, u64 pos, size_t len, struct iov_iter *from);

@@ -139,6 +139,8 @@ int siv_mmap(struct file *file, struct socket *sock, struct vm_area_struct *vma)
 
 	if (!chan)
 		return -ENOTCONN;
+	if (siv_sealed(chan))
+		return -EOPNOTSUPP;
 	err = map_check(chan, window, vma);
 	if (err)
 		return err;

@@ -124,6 +124,7 @@ static const struct nla_policy siv_policy[SIV_A_MAX + 1] = {
 	[SIV_A_SLOT] = NLA_POLICY_MAX(NLA_U32, SIV_LINK_SLOTS - 1),
 	[SIV_A_GENERATION] = { .type = NLA_U64 },
 	[SIV_A_TYPE] = { .type = NLA_U32 },
+	[SIV_A_SEAL] = NLA_POLICY_EXACT_LEN(2 * SIV_SEAL_SECRET),
 };
 
 static int missing(struct genl_info *info, int attr)
@@ -303,6 +304,9 @@ static int grant_parse(struct genl_info *info, struct siv_grant *g)
 		NL_SET_ERR_MSG(info->extack, "the peer's names are not valid");
 		return -EINVAL;
 	}
+	g->sealed = info->attrs[SIV_A_SEAL];
+	if (g->sealed)
+		memcpy(g->secrets, nla_data(info->attrs[SIV_A_SEAL]), sizeof(g->secrets));
 	return 0;
 }
 
@@ -349,23 +353,35 @@ static int grant_server(u64 cookie, const struct siv_grant *g)
 	return err;
 }
 
-static int cmd_grant(struct sk_buff *in, struct genl_info *info)
+static int grant_do(struct genl_info *info, const struct siv_grant *g)
 {
-	struct siv_grant g;
 	struct siv_req *req;
-	int err = agent_check(info->snd_portid) ?: grant_parse(info, &g);
+	int err;
 
-	if (err)
-		return err;
 	if (info->attrs[SIV_A_COOKIE])
-		return grant_server(nla_get_u64(info->attrs[SIV_A_COOKIE]), &g);
+		return grant_server(nla_get_u64(info->attrs[SIV_A_COOKIE]), g);
 	if (!info->attrs[SIV_A_ID])
 		return missing(info, SIV_A_ID);
 	req = siv_req_find(nla_get_u64(info->attrs[SIV_A_ID]));
 	if (!req)
 		return -ENOENT;
-	err = grant_client(req, &g);
+	err = grant_client(req, g);
 	siv_req_put(req);
+	return err;
+}
+
+static int cmd_grant(struct sk_buff *in, struct genl_info *info)
+{
+	struct nlattr *seal = info->attrs[SIV_A_SEAL];
+	struct siv_grant g = {};
+	int err = agent_check(info->snd_portid) ?: grant_parse(info, &g);
+
+	if (!err)
+		err = grant_do(info, &g);
+	/* also of the message, which somebody else's may reuse */
+	memzero_explicit(g.secrets, sizeof(g.secrets));
+	if (seal)
+		memzero_explicit(nla_data(seal), nla_len(seal));
 	return err;
 }
 
@@ -573,7 +589,8 @@ static int chan_put(struct sk_buff *skb, struct siv_chan *chan)
 	    nla_put_u32(skb, SIV_A_UID, from_kuid(&init_user_ns, uid)) ||
 	    nla_put_u32(skb, SIV_A_STATE, chan_state(chan)) ||
 	    nla_put_u64_64bit(skb, SIV_A_TX_BYTES, READ_ONCE(chan->tx_pos), SIV_A_PAD) ||
-	    nla_put_u64_64bit(skb, SIV_A_RX_BYTES, READ_ONCE(chan->rx_pos), SIV_A_PAD))
+	    nla_put_u64_64bit(skb, SIV_A_RX_BYTES, READ_ONCE(chan->rx_pos), SIV_A_PAD) ||
+	    nla_put_u32(skb, SIV_A_SEALED, siv_sealed(chan)))
 		return -EMSGSIZE;
 	return 0;
 }

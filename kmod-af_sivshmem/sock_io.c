@@ -13,6 +13,7 @@
 #include <asm/ioctls.h>
 #include <linux/uio.h>
 #include <net/sock.h>
+#include <sivshmem/ring.h>
 
 #include "chan.h"
 #include "compat.h"
@@ -69,6 +70,30 @@ int siv_recv_ended(struct sock *sk, struct siv_chan *chan, u32 state)
 	return state & SIV_STATE_SHUT_WR || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
 }
 
+/* Of a stream: one record of the peer's is one chunk of ours. -EPROTO. */
+static int send_step_sealed(struct siv_chan *chan, struct msghdr *msg, struct siv_step *step)
+{
+	size_t n = min_t(u64, msg_data_left(msg), step->ready);
+	s64 bytes;
+
+	step->moved = siv_seal_copy_in(chan, n, &msg->msg_iter);
+	if (!step->moved)
+		return 0;
+	bytes = siv_seal_put(chan, step->moved, 0);
+	if (bytes < 0)
+		return bytes;
+	siv_chan_publish_tx(chan, bytes, msg->msg_flags & SIV_MSG_MORE);
+	return 0;
+}
+
+/* As much room as makes the ring writable again, if so much is wanted. */
+static u64 send_want(const struct siv_chan *chan, struct msghdr *msg)
+{
+	u64 want = min_t(u64, msg_data_left(msg), siv_chan_space_low(chan));
+
+	return siv_sealed(chan) ? max_t(u64, want, SIV_SEAL_ROOM) : want;
+}
+
 static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
 		     struct siv_step *step)
 {
@@ -84,7 +109,13 @@ static int send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg,
 		err = -EPIPE;
 	if (!err && chan->direct_tx)
 		err = -EBUSY;
-	if (!err) {
+	if (!err && siv_sealed(chan)) {
+		step->ready = siv_seal_payload(step->ready);
+		if (step->ready)
+			err = send_step_sealed(chan, msg, step);
+		else
+			siv_chan_tell_tx(chan);
+	} else if (!err) {
 		n = min3((u64)msg_data_left(msg), step->ready, (u64)SIV_COPY_CHUNK);
 		if (n)
 			step->moved = siv_chan_copy_in(chan, chan->tx_pos, n, &msg->msg_iter);
@@ -129,11 +160,8 @@ int siv_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		if (err)
 			break;
 		sent += step.moved;
-		/* as much room as makes the ring writable again, if so much is wanted */
 		if (!step.ready)
-			err = siv_send_wait(
-				sk, chan, min_t(u64, msg_data_left(msg), siv_chan_space_low(chan)),
-				&timeo);
+			err = siv_send_wait(sk, chan, send_want(chan, msg), &timeo);
 		else if (!step.moved)
 			err = siv_io_fault_in(&msg->msg_iter,
 					      min_t(u64, step.ready, SIV_COPY_CHUNK), 1, false);
@@ -169,6 +197,27 @@ struct recv {
 	size_t left;
 };
 
+/* From the open record: what is left of it after what was peeked. */
+static int recv_step_sealed(struct siv_chan *chan, struct msghdr *msg, const struct recv *r,
+			    struct siv_step *step)
+{
+	u32 left, flags;
+	size_t n;
+	int err = siv_seal_get(chan, &left, &flags);
+
+	if (err < 0)
+		return err;
+	step->ready = r->skip ? 0 : left;
+	n = min_t(u64, r->left, step->ready);
+	if (r->drop)
+		step->moved = n;
+	else if (n)
+		step->moved = siv_seal_copy_out(chan, n, &msg->msg_iter);
+	if (step->moved && !r->peek)
+		siv_seal_taken(chan, step->moved);
+	return 0;
+}
+
 static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
 		     struct siv_step *step)
 {
@@ -178,6 +227,10 @@ static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
 	step->moved = 0;
 	if (mutex_lock_killable(&chan->rx_lock))
 		return -EINTR;
+	if (siv_sealed(chan)) {
+		err = recv_step_sealed(chan, msg, r, step);
+		goto unlock;
+	}
 	err = siv_chan_readable(chan, &step->ready);
 	if (!err && chan->direct_rx)
 		err = -EBUSY;
@@ -192,6 +245,7 @@ static int recv_step(struct siv_chan *chan, struct msghdr *msg, struct recv *r,
 		if (step->moved && !r->peek)
 			siv_chan_publish_rx(chan, step->moved);
 	}
+unlock:
 	mutex_unlock(&chan->rx_lock);
 	return siv_io_failed(chan, err);
 }
@@ -215,7 +269,9 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 	if (!chan)
 		return sock_error(sk) ?: -ENOTCONN;
 	target = sock_rcvlowat(sk, flags & MSG_WAITALL, len);
-	if (r.peek) { /* what is peeked stays: more than the ring never comes */
+	if (r.peek && siv_sealed(chan)) { /* what is left of one record, from its start */
+		target = min_t(size_t, target, 1);
+	} else if (r.peek) { /* what is peeked stays: more than the ring never comes */
 		r.skip = min_t(u64, max(sk_peek_offset(sk, flags), 0), chan->rx_size);
 		target = min_t(u64, target, max(chan->rx_size - r.skip, 1ull));
 	}
@@ -249,7 +305,8 @@ int siv_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 		 * A ring holds no more than its size, however much is wanted. Where all of it has
 		 * been peeked at, another reader must make room first.
 		 */
-		more = clamp_t(u64, target - got, 1, max(chan->rx_size - r.skip, 1ull));
+		more = siv_sealed(chan) ? 1 :
+				    clamp_t(u64, target - got, 1, max(chan->rx_size - r.skip, 1ull));
 		err = siv_recv_wait(sk, chan, READ_ONCE(chan->rx_pos) + r.skip + more, &timeo);
 		if (err)
 			break;
@@ -300,7 +357,10 @@ __poll_t siv_poll(struct file *file, struct socket *sock, poll_table *wait)
 			mask |= EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 		return mask;
 	}
-	lowat = sk->sk_type == SOCK_STREAM ? READ_ONCE(sk->sk_rcvlowat) ?: 1 : 1;
+	/* what is sealed comes in records, streams too, and only opened shows how much it is */
+	lowat = 1;
+	if (sk->sk_type == SOCK_STREAM && !siv_sealed(chan))
+		lowat = READ_ONCE(sk->sk_rcvlowat) ?: 1;
 	siv_poll_spin(sk, chan, wait, lowat);
 	siv_chan_poll(chan, lowat, poll_requested_events(wait) & EPOLLET, &p);
 	shut = READ_ONCE(sk->sk_shutdown);
@@ -362,6 +422,7 @@ int siv_shutdown(struct socket *sock, int how)
 /* As on AF_UNIX: nothing is queued on a socket that is not connected, and a listener has no bytes. */
 static int ioctl_inq(struct sock *sk, struct siv_chan *chan, u64 *n)
 {
+	u32 left, flags;
 	int err;
 
 	if (!chan)
@@ -370,8 +431,13 @@ static int ioctl_inq(struct sock *sk, struct siv_chan *chan, u64 *n)
 		err = siv_record_next(chan, n);
 	} else {
 		mutex_lock(&chan->rx_lock);
-		err = siv_chan_readable(chan, n);
+		if (siv_sealed(chan))
+			err = min(siv_seal_get(chan, &left, &flags), 0);
+		else
+			err = siv_chan_readable(chan, n);
 		mutex_unlock(&chan->rx_lock);
+		if (siv_sealed(chan))
+			*n = left;
 	}
 	if (err) {
 		siv_io_failed(chan, err);

@@ -212,6 +212,8 @@ static int direct_set(struct sock *sk, sockptr_t val, unsigned int len)
 		return -EINVAL;
 	if (!chan)
 		return -ENOTCONN;
+	if (siv_sealed(chan))
+		return bits ? -EOPNOTSUPP : 0;
 	return siv_io_failed(chan, siv_chan_set_direct(chan, bits));
 }
 
@@ -314,6 +316,11 @@ static int getsockopt_locked(struct sock *sk, int level, int name, char __user *
 		return opt_put(&n, sizeof(n), val, len);
 	case SIVSHMEM_REUSEPORT:
 		n = sk->sk_reuseport;
+		return opt_put(&n, sizeof(n), val, len);
+	case SIVSHMEM_SEALED:
+		if (!chan)
+			return -ENOTCONN;
+		n = siv_sealed(chan);
 		return opt_put(&n, sizeof(n), val, len);
 	default:
 		return -ENOPROTOOPT;

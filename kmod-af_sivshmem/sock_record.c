@@ -17,10 +17,46 @@
 #include "sock.h"
 #include "sock_io.h"
 
+/* Bytes that a record of @len takes in the ring. */
+static u64 record_span(const struct siv_chan *chan, size_t len)
+{
+	return siv_record_span(siv_sealed(chan) ? len + SIV_SEAL_TAG : len);
+}
+
+static size_t record_max(const struct siv_chan *chan)
+{
+	u64 max = chan->tx_size - SIV_RECORD_HEADER;
+
+	return siv_sealed(chan) ? min_t(u64, max - SIV_SEAL_TAG, SIV_SEAL_DATA) : max;
+}
+
+/* Where there is room for it. -EPROTO; the bytes that moved are @len, or a page was missing. */
+static int record_put(struct siv_chan *chan, struct msghdr *msg, size_t len, size_t *moved)
+{
+	const u32 flags = msg->msg_flags & MSG_EOR ? SIV_RECORD_EOR : 0;
+	s64 bytes = siv_record_span(len);
+
+	*moved = siv_sealed(chan) ? siv_seal_copy_in(chan, len, &msg->msg_iter) :
+			      siv_chan_copy_in(chan, chan->tx_pos + SIV_RECORD_HEADER, len,
+					       &msg->msg_iter);
+	if (*moved < len) {
+		iov_iter_revert(&msg->msg_iter, *moved);
+		return 0;
+	}
+	if (siv_sealed(chan))
+		bytes = siv_seal_put(chan, len, flags);
+	else
+		siv_chan_put_record(chan, len, flags);
+	if (bytes < 0)
+		return bytes;
+	siv_chan_publish_tx(chan, bytes, msg->msg_flags & SIV_MSG_MORE);
+	return 0;
+}
+
 static int record_send_step(struct sock *sk, struct siv_chan *chan, struct msghdr *msg, size_t len,
 			    struct siv_step *step)
 {
-	const u64 span = siv_record_span(len);
+	const u64 span = record_span(chan, len);
 	int err;
 
 	step->moved = 0;
@@ -40,17 +76,11 @@ static int record_send_step(struct sock *sk, struct siv_chan *chan, struct msghd
 		siv_chan_tell_tx(chan);
 		goto unlock;
 	}
-	step->moved = siv_chan_copy_in(chan, chan->tx_pos + SIV_RECORD_HEADER, len, &msg->msg_iter);
-	if (step->moved == len) {
-		if (chan->tx_low != chan->tx_size / 4) {
-			/* a shorter one fitted: what counts as writable may be so all at once */
-			WRITE_ONCE(chan->tx_low, chan->tx_size / 4);
-			siv_chan_wake_sock(chan);
-		}
-		siv_chan_put_record(chan, len, msg->msg_flags & MSG_EOR ? SIV_RECORD_EOR : 0);
-		siv_chan_publish_tx(chan, span, msg->msg_flags & SIV_MSG_MORE);
-	} else {
-		iov_iter_revert(&msg->msg_iter, step->moved);
+	err = record_put(chan, msg, len, &step->moved);
+	if (step->moved == len && chan->tx_low != chan->tx_size / 4) {
+		/* a shorter one fitted: what counts as writable may be so all at once */
+		WRITE_ONCE(chan->tx_low, chan->tx_size / 4);
+		siv_chan_wake_sock(chan);
 	}
 unlock:
 	mutex_unlock(&chan->tx_lock);
@@ -73,7 +103,7 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		err = chan ? siv_send_check(msg) : -ENOTCONN;
 	if (err)
 		return err;
-	if (len > chan->tx_size - SIV_RECORD_HEADER)
+	if (len > record_max(chan))
 		return -EMSGSIZE;
 	err = siv_send_refused(sk, chan);
 	if (!err)
@@ -84,8 +114,8 @@ int siv_record_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			err = record_send_step(sk, chan, msg, len, &step);
 		if (err)
 			break;
-		if (step.ready < siv_record_span(len))
-			err = siv_send_wait(sk, chan, siv_record_span(len), &timeo);
+		if (step.ready < record_span(chan, len))
+			err = siv_send_wait(sk, chan, record_span(chan, len), &timeo);
 		else if (step.moved < len)
 			err = siv_io_fault_in(&msg->msg_iter, len, len, false);
 		else
@@ -102,6 +132,25 @@ struct record {
 	bool there, done;
 };
 
+static int record_recv_sealed(struct siv_chan *chan, struct msghdr *msg, size_t len, bool peek,
+			      struct record *r)
+{
+	size_t n;
+	int err = siv_seal_get(chan, &r->header.len, &r->header.flags);
+
+	if (err <= 0)
+		return err;
+	r->there = true;
+	n = min_t(size_t, len, r->header.len);
+	r->copied = siv_seal_copy_out(chan, n, &msg->msg_iter);
+	r->done = r->copied == n;
+	if (!r->done)
+		iov_iter_revert(&msg->msg_iter, r->copied);
+	else if (!peek)
+		siv_seal_taken(chan, r->header.len);
+	return 0;
+}
+
 static int record_recv_step(struct siv_chan *chan, struct msghdr *msg, size_t len, bool peek,
 			    struct record *r)
 {
@@ -112,6 +161,10 @@ static int record_recv_step(struct siv_chan *chan, struct msghdr *msg, size_t le
 	*r = (struct record){};
 	if (mutex_lock_killable(&chan->rx_lock))
 		return -EINTR;
+	if (siv_sealed(chan)) {
+		err = record_recv_sealed(chan, msg, len, peek, r);
+		goto unlock;
+	}
 	err = siv_chan_readable(chan, &ready);
 	if (!err && chan->direct_rx)
 		err = -EBUSY;
@@ -189,8 +242,13 @@ int siv_record_next(struct siv_chan *chan, u64 *bytes)
 	int err;
 
 	mutex_lock(&chan->rx_lock);
-	err = siv_chan_readable(chan, &ready);
 	*bytes = 0;
+	if (siv_sealed(chan)) {
+		err = min(siv_seal_get(chan, &header.len, &header.flags), 0);
+		*bytes = header.len;
+		goto unlock;
+	}
+	err = siv_chan_readable(chan, &ready);
 	if (!err && ready) {
 		if (ready >= SIV_RECORD_HEADER)
 			header = siv_chan_get_record(chan, chan->rx_pos);
@@ -199,6 +257,7 @@ int siv_record_next(struct siv_chan *chan, u64 *bytes)
 		else
 			*bytes = header.len;
 	}
+unlock:
 	mutex_unlock(&chan->rx_lock);
 	return err;
 }

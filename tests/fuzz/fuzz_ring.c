@@ -4,6 +4,7 @@
  * lie, no side may ever be told that it can move more than the ring holds, or touch a byte outside
  * of it: the copies here go to real memory under ASan.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,16 +48,22 @@ static void step(struct side *s, uint8_t *ring, uint64_t claim, uint8_t want, in
 		abort();
 }
 
-/* As record_recv_step() does: @header is what the peer left in front of a record. */
-static void record_step(struct side *s, uint8_t *ring, uint64_t claim, uint32_t header)
+/*
+ * As record_recv_step() does: @header is what the peer left in front of a record. As seal_open() does
+ * if @sealed: the copy is then to a buffer for the longest one.
+ */
+static void record_step(struct side *s, uint8_t *ring, uint64_t claim, uint32_t header, bool sealed)
 {
 	__u64 bytes = 0;
 
 	if (!siv_ring_readable(claim, s->seen, s->pos, SIZE, &bytes))
 		return;
 	s->seen = claim;
-	if (bytes < SIV_RECORD_HEADER || !siv_record_possible(header, bytes))
+	if (bytes < SIV_RECORD_HEADER ||
+	    !(sealed ? siv_sealed_possible(header, 1, bytes) : siv_record_possible(header, bytes)))
 		return;
+	if (sealed && (header <= SIV_SEAL_TAG || header > SIV_SEAL_DATA + SIV_SEAL_TAG))
+		abort();
 	move(ring, s->pos + SIV_RECORD_HEADER, header);
 	s->pos += siv_record_span(header);
 	if (s->seen - s->pos > SIZE)
@@ -84,7 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (data[i] & 2)
 			claim = s->seen + (claim & 127) - 16;
 		if (data[i] & 4)
-			record_step(&reader, ring, claim, data[i] & 8 ? claim : data[i + 1]);
+			record_step(&reader, ring, claim, data[i] & 8 ? claim : data[i + 1],
+				    data[i] & 16);
 		else
 			step(s, ring, claim, data[i + 1], data[i] & 1);
 	}

@@ -172,6 +172,35 @@ static void events_beyond_the_capacity_are_noticed(void **state)
 		}
 }
 
+static void a_sealed_record_has_a_tag_and_an_upper_end(void **state)
+{
+	(void)state;
+	assert_false(siv_sealed_possible(SIV_SEAL_TAG - 1, 0, 1 << 20));
+	assert_true(siv_sealed_possible(SIV_SEAL_TAG, 0, 1 << 20));
+	assert_false(siv_sealed_possible(SIV_SEAL_TAG, 1, 1 << 20));
+	assert_true(siv_sealed_possible(SIV_SEAL_TAG + 1, 1, 1 << 20));
+	assert_true(siv_sealed_possible(SIV_SEAL_TAG + SIV_SEAL_DATA, 1, 1 << 20));
+	assert_false(siv_sealed_possible(SIV_SEAL_TAG + SIV_SEAL_DATA + 1, 1, 1 << 20));
+	assert_false(siv_sealed_possible(UINT32_MAX, 1, UINT64_MAX));
+	assert_true(siv_sealed_possible(SIV_SEAL_TAG, 0, SIV_RECORD_HEADER + SIV_SEAL_TAG));
+	assert_false(siv_sealed_possible(SIV_SEAL_TAG, 0, SIV_RECORD_HEADER + SIV_SEAL_TAG - 1));
+}
+
+/* What is said to go in does, and one byte more would not. */
+static void a_sealed_record_fits_into_its_room(void **state)
+{
+	(void)state;
+	for (__u64 room = 0; room < 3 * SIV_SEAL_DATA; room++) {
+		__u32 len = siv_seal_payload(room);
+
+		assert_true(len <= SIV_SEAL_DATA);
+		if (len)
+			assert_true(siv_record_span(len + SIV_SEAL_TAG) <= room);
+		if (len < SIV_SEAL_DATA)
+			assert_true(siv_record_span(len + 1 + SIV_SEAL_TAG) > room);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +213,8 @@ int main(void)
 		cmocka_unit_test(an_armed_word_is_passed_on_the_way),
 		cmocka_unit_test(a_record_takes_its_header_and_whole_headers_of_data),
 		cmocka_unit_test(a_record_that_is_not_there_whole_is_impossible),
+		cmocka_unit_test(a_sealed_record_has_a_tag_and_an_upper_end),
+		cmocka_unit_test(a_sealed_record_fits_into_its_room),
 		cmocka_unit_test(a_position_is_reached_at_and_after_it),
 		cmocka_unit_test(events_beyond_the_capacity_are_noticed),
 	};

@@ -90,6 +90,8 @@ enum {
 	 * families that they do not know. Listeners of one user that all have it share a service.
 	 */
 	SIVSHMEM_REUSEPORT = 7,
+	/* get: u32. 1: what goes through the channel's memory is sealed; 0: plain. ENOTCONN. */
+	SIVSHMEM_SEALED = 8,
 };
 
 /*
@@ -228,6 +230,14 @@ SIV_ASSERT(sizeof(struct siv_record) == 8, "a header never wraps: rings are mult
 enum { SIV_RECORD_EOR = 1 << 0 }; /* sent with MSG_EOR; all other bits are ignored */
 
 /*
+ * A sealed channel, whatever its type, has records in its rings whose data is AES-256-GCM's
+ * ciphertext and tag, with the header as associated data; the module's chan_seal.c has the whole.
+ * Such a channel cannot be mapped.
+ */
+#define SIV_SEAL_SECRET 32u        /* bytes of a direction's secret */
+#define SIV_SEAL_REKEY  (1u << 16) /* records of a direction between two keys */
+
+/*
  * Mapped channels
  * ===============
  *
@@ -284,16 +294,18 @@ enum { SIV_WAIT_DATA = 1 << 0, SIV_WAIT_SPACE = 1 << 1 };
  *                                                   in its backlog; or ECONNREFUSED: none listens;
  *                                                   EPROTOTYPE: only with another socket type;
  *                                                   EAGAIN: all backlogs are full
- *   GRANT      { CHAN, PEER, ID | COOKIE, SERVICE }  attaches a channel: to the connect ID, which
+ *   GRANT      { CHAN, PEER, ID | COOKIE, SERVICE [, SEAL] }
+ *                                                   attaches a channel: to the connect ID, which
  *                                                   then returns, or to the listener COOKIE
  *              ENOENT: that request or listener is gone; ECONNREFUSED: backlog full; ESTALE: wrong
- *              epoch; ERANGE: out of bounds; EEXIST: the slot or the pages are in use
+ *              epoch; ERANGE: out of bounds; EEXIST: the slot or the pages are in use;
+ *              EOPNOTSUPP: SEAL, and this kernel has no AES-GCM
  *   LINK_SET   { LINK }                             makes a link usable in a new epoch; what is
  *                                                   open in an older one is reset first
  *   LINK_DOWN  { LINK_ID, EPOCH }                   resets what is open; no grant until LINK_SET
  *   RESET      { LINK_ID, EPOCH, SLOT, GENERATION } resets one channel (revoked)
  *   LINK_GET   dump of { LINK }
- *   CHAN_GET   dump of { CHAN, PEER, SERVICE, UID, STATE, TX_BYTES, RX_BYTES }
+ *   CHAN_GET   dump of { CHAN, PEER, SERVICE, UID, STATE, TX_BYTES, RX_BYTES, SEALED }
  */
 #define SIV_GENL_NAME   "sivshmem"
 
@@ -336,6 +348,8 @@ enum {
 	SIV_A_TX_BYTES,     /* u64 */
 	SIV_A_RX_BYTES,     /* u64 */
 	SIV_A_TYPE,         /* u32: SOCK_STREAM or SOCK_SEQPACKET */
+	SIV_A_SEAL,         /* binary: secrets client -> server, server -> client */
+	SIV_A_SEALED,       /* u32: 1 if the channel is sealed */
 	SIV_A_PAD,
 	__SIV_A_MAX,
 	SIV_A_MAX = __SIV_A_MAX - 1

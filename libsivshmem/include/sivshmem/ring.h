@@ -15,6 +15,8 @@
 #endif
 
 #define SIV_RECORD_HEADER 8u /* bytes of struct siv_record, and what records are aligned to */
+#define SIV_SEAL_TAG  16u    /* bytes that sealing adds to a record */
+#define SIV_SEAL_DATA 16384u /* bytes of a sealed record at most, the tag not counted */
 
 /*
  * The reader's view. @tx is what the writer claims to have written; @seen what it claimed before,
@@ -97,6 +99,29 @@ static inline __u64 siv_record_span(__u64 len)
 static inline bool siv_record_possible(__u32 len, __u64 bytes)
 {
 	return siv_record_span(len) <= bytes;
+}
+
+/*
+ * The same of a sealed record, whose @len counts the tag. @min: bytes that it has at least, 1 on a
+ * stream, where an empty record would be something to read with nothing in it.
+ */
+static inline bool siv_sealed_possible(__u32 len, __u32 min, __u64 bytes)
+{
+	return len >= SIV_SEAL_TAG + min && len <= SIV_SEAL_TAG + SIV_SEAL_DATA &&
+	       siv_record_possible(len, bytes);
+}
+
+/*
+ * The longest record that can be sealed into @room free bytes of a ring; 0: not even one byte.
+ */
+static inline __u32 siv_seal_payload(__u64 room)
+{
+	const __u64 whole = room & ~(__u64)(SIV_RECORD_HEADER - 1);
+	const __u64 over = SIV_RECORD_HEADER + SIV_SEAL_TAG;
+
+	if (whole <= over)
+		return 0;
+	return whole - over < SIV_SEAL_DATA ? whole - over : SIV_SEAL_DATA;
 }
 
 /*
