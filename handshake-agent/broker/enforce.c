@@ -39,6 +39,7 @@ enum sivp_reason channel_check(const struct channel *channel, const char *text)
 	policy_decide(link->broker->config.policy, client->index,
 		      channel->service[channel->client_end], server->policy->name,
 		      channel->service[!channel->client_end], &verdict);
+	policy_on_terms(&verdict, channel->sealed);
 	if (verdict.reason != SIVP_R_NONE)
 		audit_channel(channel, "reset", verdict.reason, text ?: verdict.text);
 	return verdict.reason;

@@ -88,7 +88,7 @@ struct report {
 	uint64_t generation, offset;
 	uint32_t slot, epoch, type;
 	uint8_t c2s_order, s2c_order;
-	bool server;
+	bool server, sealed;
 	bool closed; /* CLOSED came instead: nothing but slot, generation and epoch is known */
 	bool matched;
 	char service[SIV_SERVICE_LEN], peer_service[SIV_SERVICE_LEN];
@@ -148,6 +148,7 @@ struct channel {
 	bool granted[2];  /* by end: GRANT was sent to it, so its kernel may have it until CLOSED */
 	bool reported[2]; /* by end: the agent has named it since its HELLO */
 	char service[2][SIV_SERVICE_LEN]; /* by end */
+	bool sealed;
 	uint64_t since_ns;
 };
 
@@ -186,6 +187,7 @@ struct session {
 	unsigned int client_end;
 	uint8_t nonce[SIVP_NONCE_LEN];
 	uint32_t type, c2s_order, s2c_order;
+	bool sealed;
 	uint32_t bytes, records; /* relayed */
 	struct loop_timer timer;
 	char service[2][SIV_SERVICE_LEN]; /* by side */

@@ -171,10 +171,12 @@ static const struct policy_allow *find_allow(const struct policy *policy, unsign
 	return NULL;
 }
 
-bool policy_allows(const struct policy *policy, unsigned int from, const char *service,
-		   unsigned int to, const char *to_service)
+bool policy_allows(const struct policy *policy, const struct policy_allow *allow)
 {
-	return find_allow(policy, from, service, to, to_service);
+	const struct policy_allow *a = find_allow(policy, allow->from_vm, allow->from_service,
+						  allow->to_vm, allow->to_service);
+
+	return a && a->sealed == allow->sealed;
 }
 
 int policy_add_allow(struct policy *policy, unsigned int from, const char *service,
@@ -253,6 +255,7 @@ void policy_decide(const struct policy *policy, unsigned int from, const char *s
 	int vm, link = -1;
 
 	verdict->vm = verdict->link = -1;
+	verdict->sealed = false;
 	if (policy_find_service(policy, from, service) < 0) {
 		set_verdict(verdict, SIVP_R_NOT_HELD, policy->vms[from].line,
 			    "vm \"%s\" may not hold \"%s\": %s:%d does not list it", from_name,
@@ -290,5 +293,14 @@ void policy_decide(const struct policy *policy, unsigned int from, const char *s
 	    !unrevoked(policy, policy->vms[vm].name, to_service, verdict))
 		return;
 	verdict->link = link;
-	set_verdict(verdict, SIVP_R_NONE, allow->line, "allowed by %s:%d", file, allow->line);
+	verdict->sealed = allow->sealed;
+	set_verdict(verdict, SIVP_R_NONE, allow->line, "allowed%s by %s:%d",
+		    allow->sealed ? ", sealed," : "", file, allow->line);
+}
+
+void policy_on_terms(struct policy_verdict *verdict, bool sealed)
+{
+	if (verdict->reason == SIVP_R_NONE && verdict->sealed != sealed)
+		set_verdict(verdict, SIVP_R_NOT_ALLOWED, verdict->line, "not %s: line %d of the policy",
+			    sealed ? "sealed any more" : "without sealing any more", verdict->line);
 }

@@ -60,6 +60,7 @@ struct policy_allow {
 	char from_service[SIV_SERVICE_LEN];
 	char to_service[SIV_SERVICE_LEN];
 	int line;
+	bool sealed; /* its channels are; set by who has added it */
 };
 
 struct policy {
@@ -105,20 +106,23 @@ int policy_find_vm(const struct policy *policy, const char *name);
 int policy_find_service(const struct policy *policy, unsigned int vm, const char *service);
 int policy_find_link(const struct policy *policy, unsigned int vm_a, unsigned int vm_b);
 
-/* Is there that rule? */
-bool policy_allows(const struct policy *policy, unsigned int from_vm, const char *from_service,
-		   unsigned int to_vm, const char *to_service);
+/* Is there that rule, on the same terms? */
+bool policy_allows(const struct policy *policy, const struct policy_allow *allow);
 
 struct policy_verdict {
 	enum sivp_reason reason; /* SIVP_R_NONE: allowed. Nothing else is. */
 	int vm;                  /* the target's index, with "" resolved; -1: none */
 	int link;                /* index; -1: the local link (vm is the caller), or refused */
 	int line;                /* that decided; 0: no line did, which is a refusal */
+	bool sealed;             /* allowed, if the channel is sealed */
 	char text[256];          /* for people: "allowed by host.conf:12" */
 };
 
 /* May @service of VM @from connect to @to_service of the VM named @to_vm ("" : find it)? */
 void policy_decide(const struct policy *policy, unsigned int from, const char *service,
 		   const char *to_vm, const char *to_service, struct policy_verdict *verdict);
+
+/* For what is open or under way: allowed on other terms is refused, and may come again on those. */
+void policy_on_terms(struct policy_verdict *verdict, bool sealed);
 
 #endif

@@ -124,6 +124,7 @@ void report_open_channel(struct vm *vm, const struct sivp_msg *msg)
 	report->c2s_order = (uint8_t)sivp_u32(msg, SIVP_A_C2S_ORDER);
 	report->s2c_order = (uint8_t)sivp_u32(msg, SIVP_A_S2C_ORDER);
 	report->server = sivp_u32(msg, SIVP_A_SERVER);
+	report->sealed = sivp_u32(msg, SIVP_A_SEALED);
 	strcpy(report->service, sivp_str(msg, SIVP_A_SERVICE));
 	strcpy(report->peer_service, sivp_str(msg, SIVP_A_PEER_SERVICE));
 	strcpy(report->peer_vm, sivp_str(msg, SIVP_A_VM));
@@ -146,7 +147,7 @@ static struct report *find_other(struct link_end *e, const struct report *report
 static bool same_channel(const struct report *a, const struct report *b)
 {
 	return a->offset == b->offset && a->type == b->type && a->c2s_order == b->c2s_order &&
-	       a->s2c_order == b->s2c_order && a->server != b->server &&
+	       a->s2c_order == b->s2c_order && a->server != b->server && a->sealed == b->sealed &&
 	       strcmp(a->service, b->peer_service) == 0 && strcmp(a->peer_service, b->service) == 0;
 }
 
@@ -181,6 +182,7 @@ static bool adopt(struct link *link, unsigned int end, struct report *report)
 	channel->epoch = report->epoch;
 	channel->type = report->type;
 	channel->client_end = report->server ? !end : end;
+	channel->sealed = report->sealed;
 	channel->granted[end] = true;
 	strcpy(channel->service[end], report->service);
 	strcpy(channel->service[!end], report->peer_service);

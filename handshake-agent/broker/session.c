@@ -334,6 +334,7 @@ static bool send_binding(struct session *session, unsigned int side, enum sivp_t
 	sivp_put_u32(b, SIVP_A_TYPE, session->type);
 	sivp_put_u32(b, SIVP_A_C2S_ORDER, session->c2s_order);
 	sivp_put_u32(b, SIVP_A_S2C_ORDER, session->s2c_order);
+	sivp_put_u32(b, SIVP_A_SEALED, session->sealed);
 	sivp_put_u32(b, SIVP_A_TIMEOUT_MS, (uint32_t)left);
 	return vm_send_session(to->vm);
 }
@@ -380,6 +381,7 @@ void session_open(struct vm *vm, const struct sivp_msg *msg)
 		return;
 	}
 	session->rule = verdict.line;
+	session->sealed = verdict.sealed;
 	if (!session_ids(session)) {
 		session_fail(session, SIVP_R_CERTIFICATE, "its SPIFFE ID is too long", -1, NULL);
 		return;
@@ -514,6 +516,7 @@ static void session_grant(struct session *session)
 	for (unsigned int side = 0; side < 2; side++)
 		strcpy(channel->service[side_end(session, side)], session->service[side]);
 	limits_charge(channel);
+	channel->sealed = session->sealed;
 	loop_timer_cancel(&session->timer);
 	session->channel = channel;
 	session->state = SESSION_SERVER;
@@ -561,8 +564,13 @@ static void session_done(struct session *session)
 	session_put(session);
 }
 
-static enum sivp_reason attach_reason(uint32_t error)
+static enum sivp_reason attach_reason(const struct session *session, unsigned int index,
+				      uint32_t error)
 {
+	if (session->sealed && error == EOPNOTSUPP)
+		return SIVP_R_NO_SEALING;
+	if (index == CLIENT)
+		return error == ENOENT ? SIVP_R_CANCELLED : SIVP_R_ATTACH;
 	switch (error) {
 	case ECONNREFUSED:
 		return SIVP_R_BACKLOG;
@@ -596,9 +604,10 @@ static void side_answered(struct session_side *side, uint32_t error)
 		return;
 	}
 	if (error) {
-		reason = index == SERVER ? attach_reason(error) :
-			 error == ENOENT ? SIVP_R_CANCELLED : SIVP_R_ATTACH;
-		session_fail(session, reason, strerror((int)error), (int)index, name);
+		reason = attach_reason(session, index, error);
+		session_fail(session, reason, reason == SIVP_R_NO_SEALING ?
+			     "its kernel has no gcm(aes) or no hmac(sha256)" : strerror((int)error),
+			     (int)index, name);
 		return;
 	}
 	side->attached = true;
@@ -762,6 +771,7 @@ unsigned int sessions_enforce(struct broker *broker)
 		policy_decide(policy, session->vm[CLIENT], session->service[CLIENT],
 			      vm_name(broker, session->vm[SERVER]), session->service[SERVER],
 			      &verdict);
+		policy_on_terms(&verdict, session->sealed);
 		if (verdict.reason == SIVP_R_NONE)
 			continue;
 		session_fail(session, verdict.reason, verdict.text, -1, NULL);

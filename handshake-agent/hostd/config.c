@@ -38,6 +38,7 @@ static cfg_opt_t link_opts[] = {
 static cfg_opt_t allow_opts[] = {
 	CFG_STR("from", NULL, CFGF_NODEFAULT),
 	CFG_STR("to", NULL, CFGF_NODEFAULT),
+	CFG_BOOL("sealed", cfg_false, CFGF_NONE),
 	CFG_END(),
 };
 
@@ -460,6 +461,8 @@ static bool read_allow(struct build *b, cfg_t *section)
 			     cfg_getstr(section, "from"), cfg_getstr(section, "to"));
 	else if (allow < 0)
 		config_error(b->parse, line, "allow: %s", strerror(-allow));
+	else
+		b->policy->allows[allow].sealed = cfg_getbool(section, "sealed");
 	return allow >= 0;
 }
 

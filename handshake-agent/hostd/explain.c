@@ -58,6 +58,8 @@ int explain(const struct policy *policy, const char *from, const char *to, json_
 	if (verdict.reason != SIVP_R_NONE)
 		error_name = strerrorname_np(sivp_reason_errno(verdict.reason));
 	json_object_set_new(reply, "errno", error_name ? json_string(error_name) : json_null());
+	if (verdict.reason == SIVP_R_NONE)
+		json_object_set_new(reply, "sealed", json_boolean(verdict.sealed));
 	json_object_set_new(reply, "text", json_string(verdict.text));
 	json_object_set_new(reply, "file", json_string(policy->file));
 	if (verdict.line)

@@ -119,10 +119,7 @@ static struct difference what_only(const struct policy *one, const struct policy
 							  one->vms[vm].services[i].name) < 0;
 	}
 	for (unsigned int i = 0; i < one->n_allows; i++) {
-		const struct policy_allow *a = &one->allows[i];
-
-		d.allows += !policy_allows(other, a->from_vm, a->from_service, a->to_vm,
-					   a->to_service);
+		d.allows += !policy_allows(other, &one->allows[i]);
 	}
 	return d;
 }

@@ -350,6 +350,7 @@ static const struct {
 	[SIVP_R_SOCKET_TYPE] = { "socket-type", EPROTOTYPE },
 	[SIVP_R_RATE] = { "rate", ENOBUFS },
 	[SIVP_R_QUOTA] = { "quota", ENOBUFS },
+	[SIVP_R_NO_SEALING] = { "no-sealing", EOPNOTSUPP },
 };
 
 const char *sivp_reason_name(enum sivp_reason r)
@@ -412,9 +413,10 @@ size_t sivp_context(const struct sivp_binding *b, uint8_t out[SIVP_CONTEXT_MAX])
 	put32(p + 12, b->type);
 	put32(p + 16, b->c2s_order);
 	put32(p + 20, b->s2c_order);
-	return p + 24 - out;
+	put32(p + 24, b->sealed);
+	return p + 28 - out;
 }
-_Static_assert(SIVP_NONCE_LEN + 2 * (2 + SIV_SPIFFE_LEN) + 24 <= SIVP_CONTEXT_MAX,
+_Static_assert(SIVP_NONCE_LEN + 2 * (2 + SIV_SPIFFE_LEN) + 28 <= SIVP_CONTEXT_MAX,
 	       "an exporter context with the longest names fits");
 
 bool sivp_spiffe_id(const char *domain, const char *vm, const char *service, char *out, size_t size)

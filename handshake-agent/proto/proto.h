@@ -151,7 +151,8 @@ enum sivp_attr {
 	SIVP_A_PID,          /* u32 */
 	SIVP_A_SERVER,       /* u32 0 or 1: the sender is this channel's server */
 	SIVP_A_RESUMED,      /* u32 0 or 1: by an earlier handshake's ticket; absent: 0 */
-	SIVP_A_MAX = SIVP_A_RESUMED
+	SIVP_A_SEALED,       /* u32 0 or 1: the channel is to be sealed */
+	SIVP_A_MAX = SIVP_A_SEALED
 };
 
 #define SIVP_LOCAL 0xffffffffu /* in place of an IVPosition: the link inside the VM */
@@ -184,7 +185,8 @@ enum sivp_reason {
 	SIVP_R_SOCKET_TYPE,    /* it listens with another socket type                 EPROTOTYPE */
 	SIVP_R_RATE,           /* more connects a second than host.conf lets it open  ENOBUFS */
 	SIVP_R_QUOTA,          /* as many channels, or as much memory, as it may have ENOBUFS */
-	SIVP_R_MAX = SIVP_R_QUOTA
+	SIVP_R_NO_SEALING,     /* a kernel cannot seal, and policy says that it must  EOPNOTSUPP */
+	SIVP_R_MAX = SIVP_R_NO_SEALING
 };
 
 enum sivp_kind { SIVP_U32, SIVP_U64, SIVP_STRING, SIVP_NAME, SIVP_BLOB };
@@ -265,7 +267,7 @@ bool sivp_name_ok(const char *s, size_t max);
  * The exporter's context: what both ends must agree on besides the TLS transcript. Label
  * SIVP_EXPORTER_LABEL, SIVP_EXPORTER_LEN bytes. Serialised as: nonce, then client id and server id
  * each with a le16 length, then le32 IVPosition pair of (end 0, end 1), le32 epoch, le32 type,
- * le32 c2s order, le32 s2c order.
+ * le32 c2s order, le32 s2c order, le32 sealed.
  */
 #define SIVP_EXPORTER_LABEL "EXPORTER-sivshmem-channel-1"
 struct sivp_binding {
@@ -273,8 +275,10 @@ struct sivp_binding {
 	const char *client_id; /* SPIFFE IDs */
 	const char *server_id;
 	uint32_t ivposition[2];
-	uint32_t epoch, type, c2s_order, s2c_order;
+	uint32_t epoch, type, c2s_order, s2c_order, sealed;
 };
+/* With the same context, two secrets of SIV_SEAL_SECRET bytes: of what the client sends, and the server. */
+#define SIVP_SEAL_LABEL "EXPORTER-sivshmem-seal-1"
 #define SIVP_CONTEXT_MAX 1024u
 size_t sivp_context(const struct sivp_binding *b, uint8_t out[SIVP_CONTEXT_MAX]); /* 0: too long */
 

@@ -14,7 +14,7 @@
 /* What both ends are told about a connection before TLS starts: the exporter's context, in parts. */
 #define BINDING                                                                                    \
 	(A(NONCE) | A(VM) | A(SERVICE) | A(PEER_SERVICE) | A(IVPOSITION) | A(PEER_IVPOSITION) |    \
-	 A(END) | A(EPOCH) | A(TYPE) | A(C2S_ORDER) | A(S2C_ORDER) | A(TIMEOUT_MS))
+	 A(END) | A(EPOCH) | A(TYPE) | A(C2S_ORDER) | A(S2C_ORDER) | A(SEALED) | A(TIMEOUT_MS))
 
 const struct sivp_message_row sivp_messages[SIVP_TYPE_MAX + 1] = {
 	[SIVP_HELLO] = { "hello", SIVP_GUEST, SIVP_SESSION_NONE,
@@ -63,7 +63,7 @@ const struct sivp_message_row sivp_messages[SIVP_TYPE_MAX + 1] = {
 	[SIVP_CLOSE] = { "close", SIVP_HOST, SIVP_SESSION_NONE, .must = CHANNEL, .may = A(REASON) },
 	[SIVP_OPEN_CHANNEL] = { "open-channel", SIVP_GUEST, SIVP_SESSION_NONE,
 		.must = CHANNEL | A(OFFSET) | A(C2S_ORDER) | A(S2C_ORDER) | A(TYPE) | A(SERVER) |
-			A(VM) | A(SERVICE) | A(PEER_SERVICE) },
+			A(SEALED) | A(VM) | A(SERVICE) | A(PEER_SERVICE) },
 	[SIVP_REPORTED] = { "reported", SIVP_GUEST, SIVP_SESSION_NONE,
 		.must = 0 },
 	[SIVP_AUDIT] = { "audit", SIVP_GUEST, SIVP_SESSION_NONE,
@@ -129,4 +129,5 @@ const struct sivp_attr_row sivp_attributes[SIVP_A_MAX + 1] = {
 	[SIVP_A_PID] = { "pid", U32 },
 	[SIVP_A_SERVER] = { "server", RANGE(0, 1) },
 	[SIVP_A_RESUMED] = { "resumed", RANGE(0, 1) },
+	[SIVP_A_SEALED] = { "sealed", RANGE(0, 1) },
 };

@@ -342,6 +342,7 @@ static void any_message(struct script *s, enum sivp_type type)
 					   "spiffe://fuzz.example/vm/b/service/s",
 					   "spiffe://fuzz.example/vm/a/service/t" };
 	uint64_t session, offset;
+	uint8_t bits;
 
 	switch (type) {
 	case SIVP_OPEN:
@@ -389,7 +390,9 @@ static void any_message(struct script *s, enum sivp_type type)
 		sivp_put_u32(&fz.out, SIVP_A_C2S_ORDER, 12 + take(s) % 15);
 		sivp_put_u32(&fz.out, SIVP_A_S2C_ORDER, 12);
 		sivp_put_u32(&fz.out, SIVP_A_TYPE, SOCK_STREAM);
-		sivp_put_u32(&fz.out, SIVP_A_SERVER, take(s) & 1);
+		bits = take(s);
+		sivp_put_u32(&fz.out, SIVP_A_SERVER, bits & 1);
+		sivp_put_u32(&fz.out, SIVP_A_SEALED, bits >> 1 & 1);
 		sivp_put_str(&fz.out, SIVP_A_VM, names[take(s) % 3]);
 		sivp_put_str(&fz.out, SIVP_A_SERVICE, names[4 + take(s) % 3]);
 		sivp_put_str(&fz.out, SIVP_A_PEER_SERVICE, names[4 + take(s) % 3]);

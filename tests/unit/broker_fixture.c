@@ -582,6 +582,7 @@ void fx_expect_grant(struct fixture *fx, unsigned int vm, unsigned int side, uin
 	channel->slot = sivp_u32(msg, SIVP_A_SLOT);
 	channel->generation = sivp_u64(msg, SIVP_A_GENERATION);
 	channel->offset = sivp_u64(msg, SIVP_A_OFFSET);
+	channel->sealed = false;
 }
 
 void fx_attached(struct fixture *fx, unsigned int vm, uint64_t session, uint32_t error)
@@ -658,6 +659,7 @@ void fx_report(struct fixture *fx, unsigned int vm, const struct fx_channel *cha
 	sivp_put_u32(b, SIVP_A_S2C_ORDER, 14);
 	sivp_put_u32(b, SIVP_A_TYPE, SOCK_STREAM);
 	sivp_put_u32(b, SIVP_A_SERVER, side);
+	sivp_put_u32(b, SIVP_A_SEALED, channel->sealed);
 	sivp_put_str(b, SIVP_A_VM, peer_vm);
 	sivp_put_str(b, SIVP_A_SERVICE, service);
 	sivp_put_str(b, SIVP_A_PEER_SERVICE, peer_service);

@@ -72,6 +72,7 @@ struct fx_channel {
 	uint32_t epoch, slot;
 	uint64_t generation, offset;
 	uint64_t session[2];
+	bool sealed; /* as reports say */
 };
 
 /* Setup and teardown of each test. The links are started and ready, nobody is joined. */

@@ -358,7 +358,7 @@ static void test_server_kernel_refuses(void **state)
 	} cases[] = {
 		{ ECONNREFUSED, SIVP_R_BACKLOG },   { ENOENT, SIVP_R_NOT_LISTENING },
 		{ EPROTOTYPE, SIVP_R_SOCKET_TYPE }, { ESTALE, SIVP_R_ATTACH },
-		{ EEXIST, SIVP_R_ATTACH },
+		{ EEXIST, SIVP_R_ATTACH },	    { EOPNOTSUPP, SIVP_R_ATTACH },
 	};
 	struct fixture *fx = *state;
 
@@ -373,6 +373,31 @@ static void test_server_kernel_refuses(void **state)
 		assert_int_equal(broker_count_sessions(fx->broker), 0);
 		assert_int_equal(broker_count_channels(fx->broker), 0);
 	}
+}
+
+/* Whichever it is. */
+static void test_a_kernel_cannot_seal(void **state)
+{
+	struct fixture *fx = *state;
+	struct fx_channel channel;
+	uint64_t incoming;
+
+	fx->policy->allows[0].sealed = true;
+	fx_up(fx);
+	incoming = fx_granted(fx, 1, B, "srv", &channel);
+	fx_attached(fx, B, incoming, EOPNOTSUPP);
+	fx_expect_reject(fx, A, 1, SIVP_R_NO_SEALING);
+	fx_expect_nothing(fx, B);
+	assert_int_equal(broker_count_channels(fx->broker), 0);
+
+	incoming = fx_granted(fx, 2, B, "srv", &channel);
+	fx_attached(fx, B, incoming, 0);
+	fx_expect_grant(fx, A, 0, 2, &channel);
+	fx_attached(fx, A, 2, EOPNOTSUPP);
+	fx_expect_close(fx, B, &channel, 1);
+	assert_int_equal(sivp_u32(&fx->agent[B].msg, SIVP_A_REASON), SIVP_R_NO_SEALING);
+	fx_closed(fx, B, &channel, 1);
+	assert_int_equal(broker_count_channels(fx->broker), 0);
 }
 
 static void test_client_kernel_refuses(void **state)
@@ -542,6 +567,7 @@ int main(void)
 		TEST(test_no_time_out_after_the_first_grant),
 		TEST(test_server_kernel_refuses),
 		TEST(test_client_kernel_refuses),
+		TEST(test_a_kernel_cannot_seal),
 		TEST(test_client_gives_a_grant_back_by_closed),
 		TEST(test_client_cancels_while_the_server_attaches),
 		TEST(test_reject_that_crosses_a_grant_is_ignored),

@@ -423,6 +423,84 @@ static void test_another_policy_decides_about_what_is_open(void **state)
 	fx_expect_reject(fx, A, 7, SIVP_R_LIMIT);
 }
 
+/* Sealed or not: what is open or under way on the other terms ends, and can come again on these. */
+static void test_what_is_open_on_other_terms_is_reset(void **state)
+{
+	struct fixture *fx = *state;
+	struct fx_channel channel, other;
+	bool sealed = true;
+
+	fx_up(fx);
+	other = fx_connected(fx, 1, B, "other");
+	for (unsigned int i = 2; i < 6; i += 2, sealed = !sealed) {
+		channel = fx_connected(fx, i, B, "srv");
+		fx_open_to(fx, i + 1, B, "srv");
+		fx->policy->allows[0].sealed = sealed;
+		enforce(fx, 1, 1);
+		fx_expect_reject(fx, A, i + 1, SIVP_R_NOT_ALLOWED);
+		fx_expect(fx, B, SIVP_REJECT);
+		for (unsigned int vm = A; vm <= B; vm++) {
+			fx_expect_close(fx, vm, &channel, vm != A);
+			assert_int_equal(sivp_u32(&fx->agent[vm].msg, SIVP_A_REASON),
+					 SIVP_R_NOT_ALLOWED);
+			fx_expect_nothing(fx, vm);
+			fx_closed(fx, vm, &channel, vm != A);
+		}
+		enforce(fx, 0, 0);
+	}
+	fx_closed(fx, A, &other, 0);
+	fx_closed(fx, B, &other, 1);
+}
+
+/* An end that says so of a plain channel gains nothing: the other one says otherwise. */
+static void restarted_with(struct fixture *fx, bool a_sealed, bool b_sealed)
+{
+	struct fx_channel channel = fx_connected(fx, 1, B, "srv");
+
+	fx_restart_broker(fx);
+	broker_link_joined(fx->broker, LINK_AB, 0, 10);
+	broker_link_joined(fx->broker, LINK_AB, 1, 20);
+	broker_link_ready(fx->broker, LINK_AB);
+	for (unsigned int vm = A; vm <= B; vm++) {
+		fx_connect(fx, vm);
+		fx_hello(fx, vm);
+		channel.sealed = vm == A ? a_sealed : b_sealed;
+		fx_report(fx, vm, &channel, vm == B, vm == A ? "b" : "a", vm == A ? "cli" : "srv",
+			  vm == A ? "srv" : "cli");
+		fx_reported(fx, vm);
+	}
+	if (a_sealed && b_sealed) {
+		fx_expect(fx, B, SIVP_LINK);
+		assert_int_equal(broker_count_channels(fx->broker), 1);
+	} else if (a_sealed == b_sealed) {
+		fx_expect_close(fx, B, &channel, 1);
+		assert_int_equal(sivp_u32(&fx->agent[B].msg, SIVP_A_REASON), SIVP_R_NOT_ALLOWED);
+	} else {
+		assert_int_equal(broker_count_channels(fx->broker), 0); /* the whole link begins anew */
+	}
+}
+
+static void test_a_restarted_broker_keeps_what_is_sealed(void **state)
+{
+	((struct fixture *)*state)->policy->allows[0].sealed = true;
+	fx_up(*state);
+	restarted_with(*state, true, true);
+}
+
+static void test_a_restarted_broker_resets_what_is_not_sealed(void **state)
+{
+	((struct fixture *)*state)->policy->allows[0].sealed = true;
+	fx_up(*state);
+	restarted_with(*state, false, false);
+}
+
+static void test_a_restarted_broker_wants_both_to_say_sealed(void **state)
+{
+	((struct fixture *)*state)->policy->allows[0].sealed = true;
+	fx_up(*state);
+	restarted_with(*state, false, true);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -441,6 +519,10 @@ int main(int argc, char **argv)
 		TEST(test_one_channel_inside_a_vm),
 		TEST(test_who_has_to_do_with_it_is_told),
 		TEST(test_another_policy_decides_about_what_is_open),
+		TEST(test_what_is_open_on_other_terms_is_reset),
+		TEST(test_a_restarted_broker_keeps_what_is_sealed),
+		TEST(test_a_restarted_broker_resets_what_is_not_sealed),
+		TEST(test_a_restarted_broker_wants_both_to_say_sealed),
 	};
 
 	if (argc > 1)

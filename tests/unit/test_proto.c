@@ -523,6 +523,7 @@ static void test_values_come_back(void **state)
 	sivp_put_u32(&b, SIVP_A_S2C_ORDER, 17);
 	sivp_put_u32(&b, SIVP_A_TYPE, 1);
 	sivp_put_u32(&b, SIVP_A_SERVER, 1);
+	sivp_put_u32(&b, SIVP_A_SEALED, 1);
 	sivp_put_str(&b, SIVP_A_VM, "adas");
 	sivp_put_str(&b, SIVP_A_SERVICE, "cache");
 	sivp_put_str(&b, SIVP_A_PEER_SERVICE, "dashboard");
@@ -657,12 +658,13 @@ static void test_every_part_of_the_context_counts(void **state)
 
 	(void)state;
 	len = sivp_context(&b, first);
-	assert_int_equal(len, 16 + 2 + 25 + 2 + 25 + 24);
+	assert_int_equal(len, 16 + 2 + 25 + 2 + 25 + 28);
 	assert_memory_equal(first + 16, "\x19\0spiffe://d/vm/a", 17);
-	assert_memory_equal(first + len - 24, "\3\0\0\0\4\0\0\0\5\0\0\0\1\0\0\0\x10\0\0\0\x11\0\0\0", 24);
+	assert_memory_equal(first + len - 28,
+			    "\3\0\0\0\4\0\0\0\5\0\0\0\1\0\0\0\x10\0\0\0\x11\0\0\0\0\0\0\0", 28);
 
 	uint32_t *words[] = { &b.ivposition[0], &b.ivposition[1], &b.epoch, &b.type, &b.c2s_order,
-			      &b.s2c_order };
+			      &b.s2c_order, &b.sealed };
 	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
 		*words[i] += 1;
 		assert_int_equal(sivp_context(&b, other), len);
