@@ -143,6 +143,7 @@ struct agent {
 	/* counters for status */
 	uint64_t connected, accepted, refused[SIVP_R_MAX + 1]; /* by reason */
 	uint64_t resumed; /* of connected and accepted */
+	uint64_t violations; /* channels reset because the ring's rules, or a seal, were broken */
 };
 
 /* Takes @kernel and @fd over, also on failure. @port: @fd is a virtio-serial port. 0 or -errno. */

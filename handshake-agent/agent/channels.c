@@ -74,9 +74,11 @@ void agent_channels_closed(struct agent *a, const struct kernel_upcall *u)
 		log_error("kernel: a channel closed on link %u, which nobody knows", u->link_id);
 		return;
 	}
-	if (u->reason == SIV_CLOSED_VIOLATION)
+	if (u->reason == SIV_CLOSED_VIOLATION) {
+		a->violations++;
 		log_warning("link %s: slot %u: VM \"%s\" broke the ring's rules: channel reset",
 			    l->name, u->slot, l->peer_vm);
+	}
 	if (a->nr_closed == AGENT_CLOSED_MAX) {
 		/* The report that follows the next WELCOME makes up for it. */
 		log_warning("control: more than %u channels closed while the host was away",
@@ -116,6 +118,7 @@ static void got_channel(void *ctx, const struct kernel_channel *ch)
 	sivp_put_u32(b, SIVP_A_S2C_ORDER, ch->chan.s2c_order);
 	sivp_put_u32(b, SIVP_A_TYPE, ch->chan.type);
 	sivp_put_u32(b, SIVP_A_SERVER, ch->chan.server);
+	sivp_put_u32(b, SIVP_A_SEALED, ch->sealed);
 	sivp_put_str(b, SIVP_A_VM, ch->peer.addr.ssiv_vm);
 	sivp_put_str(b, SIVP_A_SERVICE, ch->service);
 	sivp_put_str(b, SIVP_A_PEER_SERVICE, ch->peer.addr.ssiv_service);

@@ -45,7 +45,11 @@ struct kernel_channel {
 	uint32_t uid;
 	uint32_t state; /* enum siv_chan_state */
 	uint64_t tx_bytes, rx_bytes;
+	bool sealed;
 };
+
+/* Of a sealed channel: what the client seals with, and then the server. */
+#define KERNEL_SECRETS (2 * SIV_SEAL_SECRET)
 
 /* Which members have a meaning depends on @kind; see abi.h. */
 struct kernel_upcall {
@@ -77,6 +81,7 @@ struct kernel_request {
 	uint32_t type;                 /* LISTENER: SOCK_STREAM or SOCK_SEQPACKET */
 	struct kernel_chan chan;       /* GRANT; RESET: its first three and generation */
 	struct siv_peer peer;          /* GRANT */
+	const uint8_t *secrets;        /* GRANT of a sealed channel: KERNEL_SECRETS bytes; NULL */
 	struct kernel_link link;       /* LINK_SET; LINK_DOWN: id and epoch */
 
 	/* @err: 0 or -errno. NULL: the answer does not matter (a failure is logged). */
@@ -90,7 +95,7 @@ struct kernel_request {
 struct kernel;
 
 struct kernel_ops {
-	/* Copies @request. 0 or -ENOMEM; -ENODEV: the module is not there. */
+	/* Copies @request, secrets into the secure heap. 0 or -ENOMEM; -ENODEV: the module is not there. */
 	int (*submit)(struct kernel *kernel, const struct kernel_request *request);
 	/* Requests that are submitted and not done. */
 	unsigned int (*pending)(const struct kernel *kernel);

@@ -26,6 +26,7 @@
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
+#include <openssl/crypto.h>
 
 #include "common/list.h"
 #include "common/log.h"
@@ -42,6 +43,7 @@
 struct nl_request {
 	struct list node;
 	struct kernel_request request;
+	uint8_t *secrets; /* the request's */
 	struct kernel_answer answer;
 	uint32_t seq;
 	bool sent;
@@ -120,6 +122,7 @@ static int nl_request_send(struct nl_sock *sock, uint16_t family, uint32_t seq,
 	else
 		err = 0;
 out:
+	OPENSSL_cleanse(nlmsg_data(nlmsg_hdr(msg)), nlmsg_datalen(nlmsg_hdr(msg))); /* secrets */
 	nlmsg_free(msg);
 	return err;
 }
@@ -130,6 +133,12 @@ static struct nl_request *current_request(const struct nl_kernel *k)
 }
 
 static void advance(struct nl_kernel *k);
+
+static void request_free(struct nl_request *r)
+{
+	OPENSSL_secure_clear_free(r->secrets, KERNEL_SECRETS);
+	free(r);
+}
 
 static bool worth_retry(int cmd, int err)
 {
@@ -163,7 +172,7 @@ static void complete(struct nl_kernel *k, int err)
 		log_debug("kernel: %s: process, channel or module are gone", kernel_cmd_name(q->cmd));
 	else if (err)
 		log_warning("kernel: %s: %s", kernel_cmd_name(q->cmd), strerror(-err));
-	free(r);
+	request_free(r);
 }
 
 static void later_due(struct loop_timer *timer)
@@ -203,6 +212,15 @@ static int enqueue(struct nl_kernel *k, const struct kernel_request *request)
 	if (!r)
 		return -ENOMEM;
 	r->request = *request;
+	if (request->secrets) {
+		r->secrets = OPENSSL_secure_malloc(KERNEL_SECRETS);
+		if (!r->secrets) {
+			free(r);
+			return -ENOMEM;
+		}
+		memcpy(r->secrets, request->secrets, KERNEL_SECRETS);
+		r->request.secrets = r->secrets;
+	}
 	list_add_tail(&k->queue, &r->node);
 	k->pending++;
 	advance(k);
@@ -516,7 +534,7 @@ static void op_close(struct kernel *kernel)
 		struct nl_request *r = current_request(k);
 
 		list_del(&r->node);
-		free(r);
+		request_free(r);
 	}
 	free(k);
 }

@@ -30,6 +30,7 @@ static struct nla_policy top_policy[SIV_A_MAX + 1] = {
 	[SIV_A_STATE] = { .type = NLA_U32 },
 	[SIV_A_TX_BYTES] = { .type = NLA_U64 },
 	[SIV_A_RX_BYTES] = { .type = NLA_U64 },
+	[SIV_A_SEALED] = { .type = NLA_U32 },
 };
 
 static struct nla_policy upcall_policy[SIV_UPCALL_A_MAX + 1] = {
@@ -152,6 +153,7 @@ int nl_attr_put(struct nl_msg *msg, const struct kernel_request *r)
 		failed = put_chan(msg, &r->chan) ||
 			 nla_put(msg, SIV_A_PEER, sizeof(r->peer), &r->peer) ||
 			 nla_put_string(msg, SIV_A_SERVICE, r->service) ||
+			 (r->secrets && nla_put(msg, SIV_A_SEAL, KERNEL_SECRETS, r->secrets)) ||
 			 (r->id ? nla_put_u64(msg, SIV_A_ID, r->id) :
 				  nla_put_u64(msg, SIV_A_COOKIE, r->cookie));
 		break;
@@ -233,6 +235,7 @@ bool nl_attr_channel(struct nlmsghdr *nlh, struct kernel_channel *channel)
 		.state = u32(top[SIV_A_STATE]),
 		.tx_bytes = u64(top[SIV_A_TX_BYTES]),
 		.rx_bytes = u64(top[SIV_A_RX_BYTES]),
+		.sealed = u32(top[SIV_A_SEALED]),
 	};
 	memcpy(&channel->peer, nla_data(top[SIV_A_PEER]), sizeof(channel->peer));
 	string(channel->service, sizeof(channel->service), top[SIV_A_SERVICE]);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "common/log.h"
 #include "select.h"
 
@@ -227,6 +229,7 @@ static void take_binding(struct agent_session *s, const struct sivp_msg *m)
 	s->type = sivp_u32(m, SIVP_A_TYPE);
 	s->c2s_order = sivp_u32(m, SIVP_A_C2S_ORDER);
 	s->s2c_order = sivp_u32(m, SIVP_A_S2C_ORDER);
+	s->sealed = sivp_u32(m, SIVP_A_SEALED);
 	s->peer.ivposition = sivp_u32(m, SIVP_A_IVPOSITION);
 	s->peer.peer_ivposition = sivp_u32(m, SIVP_A_PEER_IVPOSITION);
 	s->peer.end = sivp_u32(m, SIVP_A_END);
@@ -250,22 +253,28 @@ static bool flush_tls(struct agent_session *s)
 	return true;
 }
 
-static bool send_ready(struct agent_session *s)
+/* What the exporter is bound to. 0: a name is too long. */
+static size_t session_context(const struct agent_session *s, uint8_t context[SIVP_CONTEXT_MAX])
 {
 	struct sivp_binding b = {
 		.client_id = s->server ? s->peer.id : s->identity->id,
 		.server_id = s->server ? s->identity->id : s->peer.id,
 		.epoch = s->peer.epoch, .type = s->type,
-		.c2s_order = s->c2s_order, .s2c_order = s->s2c_order,
+		.c2s_order = s->c2s_order, .s2c_order = s->s2c_order, .sealed = s->sealed,
 	};
-	uint8_t context[SIVP_CONTEXT_MAX], exporter[SIVP_EXPORTER_LEN];
-	struct host *h = &s->agent->host;
-	size_t len;
 
 	b.ivposition[s->peer.end] = s->peer.ivposition;
 	b.ivposition[!s->peer.end] = s->peer.peer_ivposition;
 	memcpy(b.nonce, s->nonce, sizeof(b.nonce));
-	len = sivp_context(&b, context);
+	return sivp_context(&b, context);
+}
+
+static bool send_ready(struct agent_session *s)
+{
+	uint8_t context[SIVP_CONTEXT_MAX], exporter[SIVP_EXPORTER_LEN];
+	struct host *h = &s->agent->host;
+	size_t len = session_context(s, context);
+
 	if (!len || !tls_exporter(&s->tls, context, len, exporter))
 		return false;
 	host_begin(h, SIVP_READY, s->id);
@@ -428,6 +437,25 @@ static void send_attached(struct agent *a, uint64_t id, int error)
 	host_send(&a->host);
 }
 
+static void grant_failed(struct agent_session *s, int err)
+{
+	bool cannot_seal = s->sealed && err == -EOPNOTSUPP;
+	char name[SIV_VM_LEN + SIV_SERVICE_LEN];
+
+	if (cannot_seal)
+		log_warning("%s %s %s: it is to be sealed, and this kernel has no gcm(aes) or no "
+			    "hmac(sha256)", s->identity->service->name, s->server ? "from" : "to",
+			    peer_name(s, name));
+	else
+		log_info("%s %s %s: the kernel did not attach it: %s", s->identity->service->name,
+			 s->server ? "from" : "to", peer_name(s, name), strerror(-err));
+	s->agent->refused[cannot_seal ? SIVP_R_NO_SEALING : SIVP_R_ATTACH]++;
+	/* ENOENT: the process is not there any more. Otherwise it still waits. */
+	if (!s->server && err != -ENOENT)
+		agent_answer(s->agent, s->request, cannot_seal ? EOPNOTSUPP :
+			     err == -ESTALE ? ECONNRESET : EPROTO, "");
+}
+
 /* The kernel attached the channel, or did not. @tag: the session's serial. */
 static void grant_done(void *ctx, uint64_t tag, int err, const struct kernel_answer *answer)
 {
@@ -442,21 +470,16 @@ static void grant_done(void *ctx, uint64_t tag, int err, const struct kernel_ans
 	if (!s->orphan)
 		send_attached(a, s->id, -err);
 	if (!err) {
-		log_info("%s %s %s: connected%s", s->identity->service->name,
+		log_info("%s %s %s: connected%s%s", s->identity->service->name,
 			 s->server ? "from" : "to", peer_name(s, name),
-			 s->tls.resumed ? ", resumed" : "");
+			 s->tls.resumed ? ", resumed" : "", s->sealed ? ", sealed" : "");
 		a->accepted += s->server;
 		a->connected += !s->server;
 		a->resumed += s->tls.resumed;
 		if (!s->orphan)
 			tls_keep_tickets(&s->tls, agent_now(a));
 	} else {
-		log_info("%s %s %s: the kernel did not attach it: %s", s->identity->service->name,
-			 s->server ? "from" : "to", peer_name(s, name), strerror(-err));
-		a->refused[SIVP_R_ATTACH]++;
-		/* ENOENT: the process is not there any more. Otherwise it still waits. */
-		if (!s->server && err != -ENOENT)
-			agent_answer(a, s->request, err == -ESTALE ? ECONNRESET : EPROTO, "");
+		grant_failed(s, err);
 	}
 	agent_session_free(s);
 }
@@ -472,16 +495,37 @@ static bool grant_fits(const struct agent_session *s, const struct sivp_msg *m)
 	       sivp_u32(m, SIVP_A_S2C_ORDER) == s->s2c_order;
 }
 
+/*
+ * The secrets of a sealed channel, in the secure heap: both ends take them from their handshake, and
+ * say them to nobody but their kernel. NULL: there are none.
+ */
+static uint8_t *take_secrets(struct agent_session *s)
+{
+	uint8_t context[SIVP_CONTEXT_MAX], *secrets = OPENSSL_secure_malloc(KERNEL_SECRETS);
+	size_t len = session_context(s, context);
+
+	if (secrets && len && tls_secrets(&s->tls, context, len, secrets))
+		return secrets;
+	OPENSSL_secure_clear_free(secrets, KERNEL_SECRETS);
+	return NULL;
+}
+
 static void grant(struct agent_session *s, const struct sivp_msg *m)
 {
 	struct agent *a = s->agent;
 	const struct kernel_link *l = agent_links_by_position(a, s->peer.ivposition, s->peer.end);
 	struct kernel_request r = { .cmd = SIV_CMD_GRANT, .done = grant_done, .tag = s->serial };
+	uint8_t *secrets = NULL;
 
 	if (!l || !grant_fits(s, m)) {
 		log_error("control: a grant that does not fit its session");
 		send_attached(a, s->id, l ? EPROTO : ENODEV);
 		session_end(s, l ? SIVP_R_VIOLATION : SIVP_R_RESET, 0, "", false);
+		return;
+	}
+	if (s->sealed && !(secrets = take_secrets(s))) {
+		send_attached(a, s->id, EPROTO);
+		session_end(s, SIVP_R_HANDSHAKE, 0, "no keys came of the handshake", false);
 		return;
 	}
 	r.id = s->server ? 0 : s->request;
@@ -501,7 +545,9 @@ static void grant(struct agent_session *s, const struct sivp_msg *m)
 	r.peer.not_after = s->tls.peer_not_after;
 	s->state = SESSION_GRANTING;
 	loop_timer_cancel(&s->timer);
+	r.secrets = secrets;
 	agent_submit(a, &r);
+	OPENSSL_secure_clear_free(secrets, KERNEL_SECRETS);
 }
 
 /* A session that is not there: it may just have ended on this side. */

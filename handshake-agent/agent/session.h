@@ -48,6 +48,7 @@ struct agent_session {
 	char vm[SIV_VM_LEN];
 	char peer_service[SIV_SERVICE_LEN];
 	uint32_t type, c2s_order, s2c_order;
+	bool sealed;
 	struct tls_peer peer; /* with the link */
 	uint8_t nonce[SIVP_NONCE_LEN];
 

@@ -74,6 +74,7 @@ static int run_status(void *arg, const json_t *request, json_t *reply)
 	json_object_set_new(reply, "connected", json_integer(a->connected));
 	json_object_set_new(reply, "accepted", json_integer(a->accepted));
 	json_object_set_new(reply, "resumed", json_integer(a->resumed));
+	json_object_set_new(reply, "violations", json_integer((json_int_t)a->violations));
 	for (int reason = 0; reason <= SIVP_R_MAX; reason++) {
 		refused += a->refused[reason];
 		if (a->refused[reason])
@@ -103,7 +104,7 @@ static void got_channel(void *ctx, const struct kernel_channel *ch)
 	const char *state = ch->state <= SIV_CHAN_DEAD && states[ch->state] ? states[ch->state] : "?";
 
 	json_array_append_new(list->array,
-		json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}",
+		json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b}",
 			  "link", l ? l->name : "?", "end", l ? (int)l->end : 0, "slot",
 			  (json_int_t)ch->chan.slot, "generation", (json_int_t)ch->chan.generation,
 			  "role", ch->chan.server ? "server" : "client", "state", state, "service",
@@ -111,7 +112,7 @@ static void got_channel(void *ctx, const struct kernel_channel *ch)
 			  ch->peer.addr.ssiv_service, "peer_spiffe_id", ch->peer.spiffe_id,
 			  "not_after", (json_int_t)ch->peer.not_after, "uid", (json_int_t)ch->uid,
 			  "tx_bytes", (json_int_t)ch->tx_bytes, "rx_bytes",
-			  (json_int_t)ch->rx_bytes));
+			  (json_int_t)ch->rx_bytes, "sealed", ch->sealed));
 }
 
 static int run_channels(void *arg, const json_t *request, json_t *reply)

@@ -315,13 +315,23 @@ size_t tls_output(struct tls *tls, uint8_t *data, size_t size)
 	return n > 0 ? n : 0;
 }
 
+static bool export_keys(struct tls *tls, const char *label, const uint8_t *context, size_t len,
+			uint8_t *out, size_t out_len)
+{
+	return tls->done && SSL_export_keying_material(tls->ssl, out, out_len, label, strlen(label),
+						       context, len, 1) == 1;
+}
+
 bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
 		  uint8_t out[SIVP_EXPORTER_LEN])
 {
-	if (!tls->done)
-		return false;
-	return SSL_export_keying_material(tls->ssl, out, SIVP_EXPORTER_LEN, SIVP_EXPORTER_LABEL,
-					  strlen(SIVP_EXPORTER_LABEL), context, len, 1) == 1;
+	return export_keys(tls, SIVP_EXPORTER_LABEL, context, len, out, SIVP_EXPORTER_LEN);
+}
+
+bool tls_secrets(struct tls *tls, const uint8_t *context, size_t len,
+		 uint8_t out[2 * SIV_SEAL_SECRET])
+{
+	return export_keys(tls, SIVP_SEAL_LABEL, context, len, out, 2 * SIV_SEAL_SECRET);
 }
 
 bool tls_trust(struct tls *tls, X509_STORE *trust, STACK_OF(X509) *trusted)

@@ -71,6 +71,10 @@ size_t tls_output(struct tls *tls, uint8_t *data, size_t size);
 bool tls_exporter(struct tls *tls, const uint8_t *context, size_t len,
 		  uint8_t out[SIVP_EXPORTER_LEN]);
 
+/* The two secrets of a sealed channel, likewise: the client's, and the server's. */
+bool tls_secrets(struct tls *tls, const uint8_t *context, size_t len,
+		 uint8_t out[2 * SIV_SEAL_SECRET]);
+
 /*
  * Others are trusted from now on: what is still to be verified in this handshake is, by @trust, and
  * nothing of it is kept for later ones. False: it was verified by somebody whom @trusted does not

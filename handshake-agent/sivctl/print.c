@@ -204,6 +204,9 @@ static void print_agent_status(const json_t *status, FILE *out)
 		"%jd on their way\n", number(status, "connected"), number(status, "accepted"),
 		number(status, "resumed"), number(status, "refused"), number(status, "sessions"));
 	print_reasons("refused:", json_object_get(status, "refusals"), out);
+	if (number(status, "violations"))
+		fprintf(out, "channels reset because the peer broke the rules: %jd\n",
+			number(status, "violations"));
 	if (number(status, "unreported"))
 		fprintf(out, "refusals not reported to the host yet: %jd\n",
 			number(status, "unreported"));
@@ -242,11 +245,12 @@ static void print_agent_channel(const json_t *channel, FILE *out)
 {
 	bool server = strcmp(text(channel, "role"), "server") == 0;
 
-	fprintf(out, "%s slot %jd: %s %s %s/%s, %s, uid %jd, sent %jd, received %jd\n",
+	fprintf(out, "%s slot %jd: %s %s %s/%s, %s%s, uid %jd, sent %jd, received %jd\n",
 		text(channel, "link"), number(channel, "slot"), text(channel, "service"),
 		server ? "<-" : "->", text(channel, "peer_vm"), text(channel, "peer_service"),
-		text(channel, "state"), number(channel, "uid"), number(channel, "tx_bytes"),
-		number(channel, "rx_bytes"));
+		text(channel, "state"),
+		json_is_true(json_object_get(channel, "sealed")) ? ", sealed" : "",
+		number(channel, "uid"), number(channel, "tx_bytes"), number(channel, "rx_bytes"));
 }
 
 void print_channels(const json_t *reply, FILE *out)

@@ -21,7 +21,13 @@ static int op_submit(struct kernel *kernel, const struct kernel_request *request
 	if (k->absent)
 		return -ENODEV;
 	assert(k->nr_requests < FAKE_MAX);
-	k->requests[k->nr_requests++] = *request;
+	k->requests[k->nr_requests] = *request;
+	if (request->secrets) {
+		k->requests[k->nr_requests].secrets =
+			memcpy(k->submitted_secrets[k->nr_submitted_secrets++ % FAKE_MAX],
+			       request->secrets, KERNEL_SECRETS);
+	}
+	k->nr_requests++;
 	return 0;
 }
 
@@ -309,13 +315,18 @@ static int do_grant(struct fake_kernel *k, const struct kernel_request *r)
 		assert(i < FAKE_MAX - 1);
 	k->used[i] = true;
 	k->channels[i] = (struct kernel_channel){ .chan = r->chan, .peer = r->peer,
-						  .state = SIV_CHAN_OPEN };
+						  .state = SIV_CHAN_OPEN, .sealed = r->secrets };
 	strcpy(k->channels[i].service, r->service);
+	if (r->secrets)
+		memcpy(k->secrets[i], r->secrets, KERNEL_SECRETS);
 	if (p) {
 		p->waiting = false;
 		p->error = 0;
 		p->chan = r->chan;
 		p->peer = r->peer;
+		p->sealed = r->secrets;
+		if (r->secrets)
+			memcpy(p->secrets, r->secrets, KERNEL_SECRETS);
 	}
 	return 0;
 }

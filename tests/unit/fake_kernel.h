@@ -19,6 +19,8 @@ struct fake_process {
 	char service[SIV_SERVICE_LEN]; /* what bind() was answered */
 	struct kernel_chan chan;       /* what connect() got */
 	struct siv_peer peer;
+	bool sealed;
+	uint8_t secrets[2][SIV_SEAL_SECRET];
 };
 
 struct fake_listener {
@@ -41,6 +43,9 @@ struct fake_kernel {
 	unsigned int nr_links;
 	struct fake_listener listeners[FAKE_MAX];
 	struct kernel_channel channels[FAKE_MAX];
+	uint8_t secrets[FAKE_MAX][2][SIV_SEAL_SECRET]; /* of those that are sealed */
+	uint8_t submitted_secrets[FAKE_MAX][KERNEL_SECRETS]; /* of requests, in turn */
+	unsigned int nr_submitted_secrets;
 	bool used[FAKE_MAX]; /* of channels */
 	struct fake_process processes[FAKE_MAX];
 	unsigned int nr_processes;

@@ -57,6 +57,35 @@ static void test_a_connect_from_one_vm_to_the_other(void **state)
 	nothing_is_left();
 }
 
+/* Both kernels get the same secrets, another pair for each channel; a resumed handshake has its own. */
+static void test_a_sealed_connect_has_its_own_secrets_on_both_sides(void **state)
+{
+	static const uint8_t none[SIV_SEAL_SECRET];
+	uint8_t seen[3][SIV_SEAL_SECRET];
+	struct fake_process *p;
+
+	(void)state;
+	w.policy->allows[0].sealed = true;
+	fake_listen(&w.kernel[ADAS], "cache");
+	for (int i = 0; i < 3; i++) {
+		p = connect_cache();
+		connected(p);
+		assert_int_equal(w.agent[COCKPIT].resumed, i); /* all but the first */
+		assert_true(p->sealed && w.kernel[ADAS].channels[i].sealed);
+		assert_memory_equal(p->secrets, w.kernel[ADAS].secrets[i], sizeof(p->secrets));
+		assert_memory_not_equal(p->secrets[0], p->secrets[1], SIV_SEAL_SECRET);
+		assert_memory_not_equal(p->secrets[0], none, SIV_SEAL_SECRET);
+		memcpy(seen[i], p->secrets[0], SIV_SEAL_SECRET);
+		for (int k = 0; k < i; k++)
+			assert_memory_not_equal(seen[i], seen[k], SIV_SEAL_SECRET);
+	}
+	w.policy->allows[0].sealed = false;
+	p = connect_cache();
+	connected(p);
+	assert_false(p->sealed || w.kernel[ADAS].channels[3].sealed);
+	assert_memory_equal(p->secrets[0], none, SIV_SEAL_SECRET);
+}
+
 static void test_many_connects_at_once(void **state)
 {
 	struct fake_process *p[16];
@@ -404,6 +433,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(test_both_agents_become_ready),
 		TEST(test_a_connect_from_one_vm_to_the_other),
+		TEST(test_a_sealed_connect_has_its_own_secrets_on_both_sides),
 		TEST(test_many_connects_at_once),
 		TEST(test_a_connect_inside_one_vm),
 		TEST(test_refusals_by_policy_and_selectors),

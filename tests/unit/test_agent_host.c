@@ -352,6 +352,7 @@ static void put_binding(struct sivp_builder *b, enum sivp_type type, uint64_t se
 	sivp_put_u32(b, SIVP_A_TYPE, SOCK_STREAM);
 	sivp_put_u32(b, SIVP_A_C2S_ORDER, 16);
 	sivp_put_u32(b, SIVP_A_S2C_ORDER, 17);
+	sivp_put_u32(b, SIVP_A_SEALED, 0);
 	sivp_put_u32(b, SIVP_A_TIMEOUT_MS, 1000);
 }
 

@@ -426,8 +426,8 @@ static bool change_binding(enum direction d, struct sivp_msg *m, uint8_t *frame,
 		uint8_t *p = (uint8_t *)m->attr[bound].data;
 
 		tap.done = true;
-		/* END, TYPE: to the other one that there is; an order: to the next */
-		*p = bound == SIVP_A_END ? !*p : bound == SIVP_A_TYPE ? SOCK_SEQPACKET : *p + 1;
+		/* END, SEALED, TYPE: to the other one that there is; an order: to the next */
+		*p = bound == SIVP_A_END || bound == SIVP_A_SEALED ? !*p : bound == SIVP_A_TYPE ? SOCK_SEQPACKET : *p + 1;
 	}
 	return true;
 }
@@ -436,7 +436,7 @@ static void test_a_connect_is_bound_to_its_channel(void **state)
 {
 	static const enum sivp_attr attrs[] = {
 		SIVP_A_NONCE, SIVP_A_IVPOSITION, SIVP_A_PEER_IVPOSITION, SIVP_A_END, SIVP_A_EPOCH,
-		SIVP_A_TYPE, SIVP_A_C2S_ORDER, SIVP_A_S2C_ORDER,
+		SIVP_A_TYPE, SIVP_A_C2S_ORDER, SIVP_A_S2C_ORDER, SIVP_A_SEALED,
 	};
 
 	(void)state;
