@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Programs that run in guests, for tests alone.
 
-$(eval $(call program,siv-check,$(addprefix tests/guest/check/,main.c lib.c server.c cases.c cases_connect.c cases_load.c cases_map.c cases_wait.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/check,-lpthread))
+$(eval $(call program,siv-check,$(addprefix tests/guest/check/,main.c lib.c server.c cases.c cases_connect.c cases_load.c cases_map.c cases_seal.c cases_wait.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/check,-lpthread))
 GENL_CFLAGS = $(shell pkg-config --cflags libnl-genl-3.0)
 GENL_LIBS = $(shell pkg-config --libs libnl-genl-3.0)
 $(eval $(call program,siv-grantd,tests/guest/siv-grantd.c,$(GENL_CFLAGS),$(GENL_LIBS)))

@@ -5,11 +5,11 @@
  * and taken back when both ends are closed; anything unexpected ends it with status 1, and so does
  * SIGTERM while an extent is not taken back.
  *
- *   siv-grantd [--fail-nth] [READY-FILE]
+ *   siv-grantd [--fail-nth] [--seal] [READY-FILE]
  *
  * --fail-nth, on a kernel with fault injection, lets the kernel's first allocation in each command
  * fail, then the second, and so on, until one went through without. Whether the command was done is
- * open then: the verdict itself may be what could not be sent.
+ * open then: the verdict itself may be what could not be sent. --seal has all channels sealed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <netlink/genl/ctrl.h>
@@ -342,6 +343,16 @@ static int find_listener(const char *service, uint32_t type)
 	return err == -EAGAIN ? ECONNREFUSED : -err;
 }
 
+/* As the agents take them from TLS: others for each channel, the same for both sides. */
+static bool sealing;
+static uint8_t secrets[2][SIV_SEAL_SECRET];
+
+static void make_secrets(void)
+{
+	if (getrandom(secrets, sizeof(secrets), 0) != sizeof(secrets))
+		die("getrandom", -errno);
+}
+
 static int grant(const struct job *job, uint32_t slot, bool server)
 {
 	struct nl_msg *msg = begin(SIV_CMD_GRANT, 0);
@@ -363,6 +374,8 @@ static int grant(const struct job *job, uint32_t slot, bool server)
 		 peer.addr.ssiv_service);
 	nla_put(msg, SIV_A_PEER, sizeof(peer), &peer);
 	nla_put_string(msg, SIV_A_SERVICE, server ? job->service : job->own[0] ? job->own : "client");
+	if (sealing)
+		nla_put(msg, SIV_A_SEAL, sizeof(secrets), secrets);
 	if (server)
 		nla_put_u64(msg, SIV_A_COOKIE, cookie);
 	else
@@ -414,6 +427,7 @@ static void connect_job(const struct job *job)
 		return;
 	}
 	slots[slot].generation = ++generation;
+	make_secrets();
 	granting_server = true;
 	err = grant(job, slot, true);
 	if (err) {
@@ -538,6 +552,10 @@ int main(int argc, char **argv)
 			perror("siv-grantd: fail-nth (a kernel with fault injection?)");
 			return 1;
 		}
+		argc--, argv++;
+	}
+	if (argc > 1 && !strcmp(argv[1], "--seal")) {
+		sealing = true;
 		argc--, argv++;
 	}
 	ready_file = argc > 1 ? argv[1] : NULL;

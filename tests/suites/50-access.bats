@@ -158,35 +158,18 @@ audit()
 	assert_equal "$status" 3
 }
 
-# The memory that both QEMUs map, as the host sees it.
-link_memory()
-{
-	local pid fd
-
-	pid=$(pgrep -f "sivshmem-switch --run-dir $VM_RUN/run")
-	for fd in "/proc/$pid/fd"/*; do
-		[[ $(readlink "$fd") == /memfd:* ]] && echo "$fd"
-	done
-}
-
 @test "no byte of a closed channel is left for the next one" {
 	local marker=sivshmem-marker-4711-do-not-leave
 
 	vm_job cockpit holder siv-check run "$URL" marker "$marker"
 	vm_job_await_line cockpit holder written
-	run grep -ao "$marker" "$(link_memory)"
+	run grep -ao "$marker" "$(siv_link_memory)"
 	assert_line --index 1 "$marker" # there, and the echo
 	vm_job_kill cockpit holder
 	vm_run cockpit siv-check run "$URL" duplex 1
 	siv_await_no_channels
-	run grep -ao "$marker" "$(link_memory)"
+	run grep -ao "$marker" "$(siv_link_memory)"
 	assert_output ''
-}
-
-# Bytes over a channel's memory, as the peer's kernel could write them at any time.
-scribble() # OFFSET BYTES (as printf has them)
-{
-	printf "$2" | dd of="$(link_memory)" bs=1 seek="$1" conv=notrunc status=none
 }
 
 @test "a record that claims more than is there resets its channel, and no other" {
@@ -200,7 +183,7 @@ scribble() # OFFSET BYTES (as printf has them)
 		channel=$(siv_ctl --json channels | jq -c '.channels | max_by(.generation)')
 		# behind the two control pages and the area client -> server
 		offset=$(jq '.offset + 8192 + .to_server_bytes' <<<"$channel")
-		scribble "$offset" "$length"
+		siv_scribble "$offset" "$length"
 		vm_job_signal cockpit held USR1
 		if [[ $length == '\x06'* ]]; then
 			vm_job_await_line cockpit held 'recv: a record' # shorter is the peer's own affair

@@ -16,6 +16,9 @@ _vm_flavour()
 	esac
 }
 
+# Can that guest's kernel seal channels?
+vm_kernel_seals() { vm_run "$1" 'modprobe -q gcm; grep -qw crypto_gcm_encrypt /proc/kallsyms'; } # NAME
+
 # A kernel with checks is slow, needs memory, and is there to see races.
 vm_kernel_has_checks() { [[ ${VM_FLAVOUR-} == debug* || ${VM_FLAVOUR-} == kcsan ]]; }
 

@@ -107,6 +107,23 @@ siv_await_no_channels()
 			'link cockpit--adas: a channel is free again, 0 are open' 30 "$from" >/dev/null
 }
 
+# The memory that both QEMUs map, as the host sees it.
+siv_link_memory()
+{
+	local pid fd
+
+	pid=$("$SIV_BIN/siv-switchctl" --run-dir "$VM_RUN/run" pid)
+	for fd in "/proc/$pid/fd"/*; do
+		[[ $(readlink "$fd") == /memfd:* ]] && echo "$fd"
+	done
+}
+
+# Bytes over a channel's memory, as the peer's kernel could write them at any time.
+siv_scribble() # OFFSET BYTES (as printf has them)
+{
+	printf "$2" | dd of="$(siv_link_memory)" bs=1 seek="$1" conv=notrunc status=none
+}
+
 # teardown_file of suites with a host: as vm.bash's, and the daemons too.
 siv_teardown_file()
 {

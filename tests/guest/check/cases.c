@@ -21,6 +21,7 @@
 
 #include <linux/sockios.h>
 #include <sivshmem.h>
+#include <sivshmem/ring.h>
 
 #include "cases.h"
 #include "check.h"
@@ -395,14 +396,32 @@ static void case_epoll_edge(const char *arg)
 	close(ep);
 }
 
-/* A peek that waits for more than the ring can hold returns what it holds. */
+/* Of what was peeked in a ring full of sealed records: FIONREAD and recv() say the same. */
+static void check_one_record(int fd, size_t peeked, const char *first)
+{
+	static char again[SIV_SEAL_DATA + 1];
+	int n = -1;
+
+	CHECK(peeked && peeked <= SIV_SEAL_DATA);
+	CHECK(!ioctl(fd, FIONREAD, &n) && n == (int)peeked);
+	CHECK(recv(fd, again, sizeof(again), MSG_PEEK) == (ssize_t)peeked);
+	CHECK(!memcmp(again, first, peeked));
+	CHECK(recv(fd, again, 1, 0) == 1 && again[0] == first[0]);
+	CHECK(!ioctl(fd, FIONREAD, &n) && n == (int)peeked - 1);
+	CHECK(recv(fd, again, sizeof(again), MSG_PEEK) == (ssize_t)peeked - 1);
+}
+
+/*
+ * A peek that waits for more than the ring can hold returns what it holds; on a sealed channel, what
+ * the first record does.
+ */
 static void peek_full_ring(int fd)
 {
 	static char out[4 << 20], in[4 << 20];
 	socklen_t len = sizeof(__u32);
+	size_t n, peeked, taken = 0;
 	__u32 ring;
 	pid_t child;
-	size_t n;
 
 	CHECK(!getsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_RX_SIZE, &ring, &len) && ring < sizeof(in));
 	child = fork();
@@ -410,8 +429,14 @@ static void peek_full_ring(int fd)
 		write_all(fd, out, 3 * ring);
 		_exit(0);
 	}
-	CHECK(recv(fd, in, sizeof(in), MSG_PEEK | MSG_WAITALL) == ring);
-	for (n = 0; n < 3 * ring;)
+	peeked = recv(fd, in, sizeof(in), MSG_PEEK | MSG_WAITALL);
+	if (is_sealed(fd)) {
+		check_one_record(fd, peeked, in);
+		taken = 1;
+	} else {
+		CHECK(peeked == ring);
+	}
+	for (n = taken; n < 3 * ring;)
 		n += recv(fd, in, sizeof(in), 0);
 	CHECK(n == 3 * ring);
 	CHECK(waitpid(child, NULL, 0) == child);
@@ -603,6 +628,9 @@ static const struct {
 	{ "load-sockets", case_load_sockets },
 	{ "load-pending", case_load_pending },
 	{ "load-channels", case_load_channels },
+	{ "records-held", case_records_held },
+	{ "sealed", case_sealed },
+	{ "seal-rekey", case_seal_rekey },
 	{ "duplex", case_duplex },
 	{ "many", case_many },
 	{ "churn", case_churn },

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <sivshmem.h>
+#include <sivshmem/ring.h>
 
 #include "cases.h"
 #include "check.h"
@@ -574,11 +575,11 @@ void case_records(const char *arg)
 	static char buf[RECORD_MAX];
 	struct iovec v = { buf, sizeof(buf) };
 	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1 };
+	size_t len, max = is_sealed(fd) ? SIV_SEAL_DATA : RECORD_MAX;
 	uint64_t rnd = 5;
-	size_t len;
 
 	while (n--) {
-		len = odd_size(&rnd, sizeof(buf)) - 1;
+		len = odd_size(&rnd, max + 1) - 1;
 		stream_fill(out, buf, len);
 		CHECK(send(fd, buf, len, MSG_NOSIGNAL | MSG_EOR) == (ssize_t)len);
 		CHECK(recvmsg(fd, &msg, 0) == (ssize_t)len);

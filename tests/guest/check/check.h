@@ -62,6 +62,9 @@ void duplex(int fd, uint64_t seed_out, uint64_t seed_in, uint64_t bytes, size_t 
 
 #define RECORD_MAX 30000u /* of what the server's SOCK_SEQPACKET listener gives back */
 
+/* Of a connection: SIVSHMEM_SEALED. */
+bool is_sealed(int fd);
+
 int serve(const char *url);
 int run_case(const char *url, const char *name, const char *arg);
 void list_cases(void);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <sivshmem.h>
+
 #include "check.h"
 
 void (*on_die)(void);
@@ -169,4 +171,14 @@ void duplex(int fd, uint64_t seed_out, uint64_t seed_in, uint64_t bytes, size_t 
 	pthread_join(thread, NULL);
 	free(buf);
 	free(s);
+}
+
+bool is_sealed(int fd)
+{
+	socklen_t len = sizeof(uint32_t);
+	uint32_t sealed;
+
+	if (getsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_SEALED, &sealed, &len))
+		die("SIVSHMEM_SEALED: %s", strerror(errno));
+	return sealed;
 }

@@ -59,6 +59,7 @@ int where_connect(int type, const char *url, const struct ring_wish *wish, bool 
 int where_accept(int listener);
 /* Bytes of the ring that @fd sends into; 0: no ring. */
 uint64_t where_ring(int fd);
+bool where_sealed(int fd);
 
 int run_model(void);
 int run_storm(void);

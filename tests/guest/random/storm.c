@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sivshmem/ring.h>
+
 #include "storm.h"
 
 #define HELLO_MAGIC 0x73746f726d2d3031ull
@@ -56,6 +58,8 @@ static size_t biggest_record(struct side *s)
 	socklen_t len = sizeof(int);
 	int sndbuf;
 
+	if (ring && where_sealed(s->fd))
+		return siv_seal_payload(ring);
 	if (ring)
 		return ring - 8 < LEN_MAX ? ring - 8 : LEN_MAX;
 	if (getsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf, &len))

@@ -136,3 +136,13 @@ uint64_t where_ring(int fd)
 		die("SIVSHMEM_TX_SIZE: %s", strerror(errno));
 	return size;
 }
+
+bool where_sealed(int fd)
+{
+	socklen_t len = sizeof(uint32_t);
+	uint32_t sealed;
+
+	if (getsockopt(fd, SOL_SIVSHMEM, SIVSHMEM_SEALED, &sealed, &len))
+		die("SIVSHMEM_SEALED: %s", strerror(errno));
+	return sealed;
+}

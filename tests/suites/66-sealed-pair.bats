@@ -1,0 +1,266 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: BSD-2-Clause
+# Sealed channels between two VMs, by the host's policy, with everything in place: what lies in the
+# link's memory, and what comes of changing it. A plain channel on the same link goes on from the first
+# test to the last.
+
+load ../vm/vm
+source "$VM_TOP/tests/vm/siv.bash"
+
+URL=siv://adas/check PLAIN_URL=siv://adas/cache
+EOPNOTSUPP=95
+PINGS=$VM_RUN/pings
+RECORD=32 # bytes in the ring of one of eight: header, ciphertext, tag
+
+setup_file()
+{
+	siv_write_host_conf
+	sed -i '/from = "cockpit\/dashboard"/{N;s|to = "adas/check" }|to = "adas/check" sealed = true }|}' \
+		"$SIV_HOST_CONF"
+	siv_host
+	vm_pair cockpit adas
+	vm_kernel_seals adas || touch "$BATS_FILE_TMPDIR/no-sealing"
+	siv_guest cockpit
+	siv_guest adas
+	vm_job adas server siv-check serve siv:///check
+	vm_job_await_line adas server listening
+	vm_job adas plain -u redis siv-check serve siv:///cache
+	vm_job_await_line adas plain listening
+	vm_job cockpit ping siv-check run "$PLAIN_URL" ping
+	vm_job_await_line cockpit ping connected
+	echo 0 >"$PINGS"
+}
+
+setup()
+{
+	[[ ! -e $BATS_FILE_TMPDIR/no-sealing ]] || skip "this kernel has no gcm(aes)"
+}
+
+# The plain channel is the one that it was.
+teardown()
+{
+	local n=$(($(<"$PINGS") + 1))
+
+	vm_job_signal cockpit ping USR1
+	vm_job_await_line cockpit ping "pong $n\$"
+	echo "$n" >"$PINGS"
+	vm_check_logs
+}
+
+teardown_file() { siv_teardown_file; }
+
+check() { vm_run cockpit -t 120 siv-check run "$URL" "$@"; }
+guest_ctl() { vm_run "$1" sivctl --socket /run/sivshmem/agent.sock "${@:2}"; } # VM COMMAND...
+
+# Where the newest channel's control page of the server is in the link's memory, and its two rings.
+newest_channel()
+{
+	channel=$(siv_ctl --json channels | jq -c '.channels | max_by(.generation)')
+	server_page=$(jq '.offset + 4096' <<<"$channel")
+	to_server=$(jq '.offset + 8192' <<<"$channel")
+	to_client=$(jq '.offset + 8192 + .to_server_bytes' <<<"$channel")
+}
+
+memory_get() # OFFSET BYTES
+{
+	dd if="$(siv_link_memory)" bs=1 skip="$1" count="$2" status=none
+}
+
+memory_copy() # FROM TO BYTES
+{
+	memory_get "$1" "$3" | dd of="$(siv_link_memory)" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# N records wait in the client's ring, and both ends have said that no more come.
+hold_records() # N
+{
+	vm_job cockpit held siv-check run "$URL" records-held "$1"
+	vm_job_await_line cockpit held waiting
+	newest_channel
+}
+
+# What recv() gave of them, in one line.
+assert_held_gives() # RESULTS
+{
+	local agent from
+	agent=$(vm_job_dir cockpit agent)
+	from=$(($(wc -l <"$agent/err") + 1))
+
+	vm_job_signal cockpit held USR1
+	vm_job_await_line cockpit held 'recv: ([A-Z]|the end|another)'
+	vm_job_wait cockpit held
+	run sed -n 's/^recv: //p' "$(vm_job_dir cockpit held)/out"
+	assert_equal "$(paste -sd, <<<"$output")" "$1"
+	# the agent hears of it later, by an event
+	[[ $1 != *ECONNRESET ]] ||
+		job_await_line "$agent" "broke the ring's rules: channel reset" 30 "$from"
+}
+
+violations() { guest_ctl cockpit --json status | jq .violations; }
+
+# In all, as the agent has counted them.
+assert_violations() # N
+{
+	assert_equal "$(violations)" "$1"
+	run guest_ctl cockpit status
+	assert_output --partial "because the peer broke the rules: $1"
+}
+
+@test "the line of policy that seals is told" {
+	run siv_ctl explain cockpit/dashboard "$URL"
+	assert_output --partial 'allowed, sealed, by'
+	run siv_ctl explain cockpit/dashboard "$PLAIN_URL"
+	assert_output --partial 'allowed by'
+}
+
+# bats test_tags=smoke
+@test "a socket says that it is sealed, and can neither be mapped nor be direct" { check sealed; }
+@test "what is sent each way at once in odd sizes arrives unchanged" { check duplex "$(vm_load 16)"; }
+@test "records of odd lengths and empty ones stay what they are" { check records 500; }
+@test "what was sent before close is read before the end" { check data-before-eof; }
+@test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
+@test "keys are changed on the way, by streams and by records" { check seal-rekey; }
+
+@test "what is sent is not to be found in the link's memory" {
+	local marker=sivshmem-marker-0815-do-not-leak from
+
+	vm_job cockpit open siv-check run "$PLAIN_URL" marker "$marker"
+	vm_job_await_line cockpit open written
+	run grep -ao "$marker" "$(siv_link_memory)"
+	assert_line --index 1 "$marker" # there, and the echo
+	from=$(($(wc -l <"$(host_job_dir hostd)/err") + 1))
+	vm_job_kill cockpit open
+	# its pages are zeroed, and only the plain channel of all tests is left
+	job_await_line "$(host_job_dir hostd)" \
+		'link cockpit--adas: a channel is free again, 1 are open' 30 "$from"
+	vm_job cockpit open siv-check run "$URL" marker "$marker"
+	vm_job_await_line cockpit open written
+	run guest_ctl cockpit channels
+	assert_output --partial ', sealed,'
+	run grep -ao "$marker" "$(siv_link_memory)"
+	assert_output ''
+	vm_job_kill cockpit open
+}
+
+@test "the same bytes are others in the memory of the next channel, which was resumed" {
+	local i seen=()
+
+	for i in 0 1 2; do
+		hold_records 1
+		seen+=("$(memory_get "$to_server" $RECORD | od -An -tx1 -v | tr -d ' \n')")
+		seen+=("$(memory_get "$to_client" $RECORD | od -An -tx1 -v | tr -d ' \n')")
+		assert_held_gives 'record 0,the end'
+	done
+	run tail -n 1 "$SIV_AUDIT"
+	assert_output --partial '"resumed":true'
+	for i in "${seen[@]}"; do
+		assert_equal "${i:0:8}" 18000000 # it is a record of 24 bytes, with its tag
+	done
+	assert_equal "$(printf '%s\n' "${seen[@]}" | sort -u | wc -l)" 6
+}
+
+@test "a record that was changed in any part resets its channel, and is not delivered" {
+	local at byte before
+
+	hold_records 1
+	assert_held_gives 'record 0,the end'
+	before=$(violations)
+	# len twice, flags, the ciphertext's ends, the tag's ends
+	for at in 0 3 4 8 15 16 31; do
+		hold_records 2
+		byte=$(memory_get $((to_client + at)) 1 | od -An -tu1)
+		siv_scribble $((to_client + at)) "\\x$(printf %02x $((byte ^ 1)))"
+		assert_held_gives ECONNRESET
+	done
+	assert_violations $((before + 7))
+}
+
+@test "a record that was repeated, moved, left out or cut resets its channel" {
+	local before
+
+	before=$(violations)
+	hold_records 3
+	memory_copy "$to_client" $((to_client + RECORD)) $RECORD
+	assert_held_gives 'record 0,ECONNRESET'
+	hold_records 3
+	memory_copy $((to_client + RECORD)) $((to_client + 3 * RECORD)) $RECORD
+	memory_copy "$to_client" $((to_client + RECORD)) $RECORD
+	memory_copy $((to_client + 3 * RECORD)) "$to_client" $RECORD
+	assert_held_gives ECONNRESET
+	hold_records 3
+	memory_copy $((to_client + 2 * RECORD)) $((to_client + RECORD)) $RECORD
+	assert_held_gives 'record 0,ECONNRESET'
+	# one of the other direction
+	hold_records 1
+	memory_copy "$to_server" "$to_client" $RECORD
+	assert_held_gives ECONNRESET
+	# the position behind the second, within it, and within its header
+	hold_records 3
+	siv_scribble "$server_page" '\x38'
+	assert_held_gives 'record 0,ECONNRESET'
+	hold_records 3
+	siv_scribble "$server_page" '\x24'
+	assert_held_gives 'record 0,ECONNRESET'
+	# further than what was written
+	hold_records 1
+	siv_scribble "$server_page" '\x40'
+	assert_held_gives 'record 0,ECONNRESET'
+	assert_violations $((before + 7))
+}
+
+@test "a reload that seals or unseals resets what is open, and it comes again on the new terms" {
+	vm_job cockpit hold siv-check run "$URL" hold
+	vm_job_await_line cockpit hold connected
+	cp "$SIV_HOST_CONF" "$VM_RUN/host.conf.kept"
+	sed -i 's| sealed = true||' "$SIV_HOST_CONF"
+	run siv_ctl reload
+	assert_output --partial 'allow rules: 1 new, 1 gone'
+	assert_output --partial '1 channels reset, 0 connects rejected'
+	vm_job_await_line cockpit hold '^recv: ECONNRESET$'
+	vm_job_wait cockpit hold
+	vm_job cockpit hold siv-check run "$URL" hold
+	vm_job_await_line cockpit hold connected
+	run guest_ctl cockpit channels
+	refute_output --partial ', sealed,'
+	cp "$VM_RUN/host.conf.kept" "$SIV_HOST_CONF"
+	run siv_ctl reload
+	assert_output --partial '1 channels reset, 0 connects rejected'
+	vm_job_await_line cockpit hold '^recv: ECONNRESET$'
+	vm_job_wait cockpit hold
+	check sealed
+	# nothing new
+	run siv_ctl reload
+	assert_output --partial '0 channels reset, 0 connects rejected'
+}
+
+@test "a restarted host keeps what is sealed" {
+	vm_job cockpit hold siv-check run "$URL" hold
+	vm_job_await_line cockpit hold connected
+	host_job_stop hostd
+	siv_hostd_start
+	host_job_await_line hostd 'link cockpit--adas: went on with 2 open channels'
+	run guest_ctl cockpit channels
+	assert_output --partial ', sealed,'
+	vm_job_stop cockpit hold || true
+	check sealed
+}
+
+# As a module loader that says no; af_sivshmem itself needs no symbol of gcm's.
+@test "a kernel that cannot seal: EOPNOTSUPP on either end, its agent says why, and it heals" {
+	local vm loader
+
+	for vm in adas cockpit; do
+		loader=$(vm_run "$vm" cat /proc/sys/kernel/modprobe)
+		vm_run "$vm" 'echo /bin/false >/proc/sys/kernel/modprobe && rmmod gcm' ||
+			skip "gcm is no module of this kernel"
+		check refused $EOPNOTSUPP
+		vm_job_await_line "$vm" agent \
+			'warning: .* it is to be sealed, and this kernel has no gcm\(aes\)'
+		run tail -n 1 "$SIV_AUDIT"
+		assert_output --partial '"reason":"no-sealing"'
+		assert_output --partial 'its kernel has no gcm(aes)'
+		vm_run cockpit siv-check run "$PLAIN_URL" duplex 1
+		vm_run "$vm" "echo $loader >/proc/sys/kernel/modprobe"
+		check sealed
+	done
+}
