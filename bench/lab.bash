@@ -3,7 +3,7 @@
 # second ivshmem device that is nobody's, and servers for each path. Sourced by run.
 
 ADAS_IP=192.168.77.2
-SIV_URL=siv://adas/bench
+SIV_URL=siv://adas/bench SEALED_URL=siv://adas/vault
 PORT=7000 # TCP and vsock
 TLS_PORT=7001
 TLS_DIR=/tmp/tls # in guests
@@ -26,12 +26,15 @@ lab_host_conf()
 		run = "$VM_RUN/run"
 		audit = "$SIV_AUDIT"
 		vm "cockpit" { services = {"dashboard"} }
-		vm "adas" { services = {"bench", "cache"} }
+		vm "adas" { services = {"bench", "cache", "vault"} }
 		link "cockpit" "adas" { size = "64M" }
 		allow { from = "cockpit/dashboard"
 		        to = "adas/bench" }
 		allow { from = "cockpit/dashboard"
 		        to = "adas/cache" }
+		allow { from = "cockpit/dashboard"
+		        to = "adas/vault"
+		        sealed = true }
 		allow { from = "adas/bench"
 		        to = "adas/bench" }
 	EOF
@@ -44,6 +47,7 @@ siv_agent_conf() # NAME
 	adas)
 		echo 'service "bench" { user = "root" }'
 		echo 'service "cache" { user = "redis" }'
+		echo 'service "vault" { user = "fusion" }'
 		;;
 	esac
 }
@@ -189,6 +193,8 @@ lab_guests()
 	tls_certificate adas
 	bench_serve adas server siv:///bench "tcp:0.0.0.0:$PORT" "tls:0.0.0.0:$TLS_PORT" \
 		"unix:$UNIX_PATH" "vsock:$PORT"
+	vm_job adas vault -u fusion siv-bench serve siv:///vault
+	vm_job_await_line adas vault '^ready$' >/dev/null
 	redis_start redis-socket "$REDIS_SIV_PORT" \
 		sivshmem-run --rule "$REDIS_RULE; peer cockpit = 192.168.77.1"
 	redis_start redis-tcp "$REDIS_TCP_PORT"

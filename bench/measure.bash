@@ -83,6 +83,7 @@ measure_connects()
 two_vms()
 {
 	sweep cockpit socket/two-vms "$SIV_URL"
+	sweep cockpit sealed/two-vms "$SEALED_URL"
 	sweep cockpit tcp-virtio/two-vms "tcp:$ADAS_IP:$PORT"
 	sweep_ring
 	sweep cockpit mapped/two-vms "$SIV_URL" --via mapped
