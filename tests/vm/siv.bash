@@ -112,7 +112,7 @@ siv_link_memory()
 {
 	local pid fd
 
-	pid=$("$SIV_BIN/siv-switchctl" --run-dir "$VM_RUN/run" pid)
+	pid=$(pgrep -of "sivshmem-switch --run-dir $VM_RUN/run")
 	for fd in "/proc/$pid/fd"/*; do
 		[[ $(readlink "$fd") == /memfd:* ]] && echo "$fd"
 	done
