@@ -592,8 +592,9 @@ static int rx_recv(struct siv_rx *rx, __u64 end)
 			continue;
 		if (n < 0)
 			return rx_fail(rx, errno == EPROTO ? -ECONNRESET : -errno);
-		if (!rx->header && !n)
-			return rx_fail(rx, -ECONNRESET);
+		/* of a record the kernel has read the header again, and the peer may have written it */
+		if (rx->header ? n != rx->len : !n)
+			return rx_violation(rx);
 		rx->told = rx->header ? end : rx->told + n;
 	}
 	return 0;

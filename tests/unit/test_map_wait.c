@@ -170,6 +170,19 @@ static void where_the_kernel_has_the_position_calls_move_it(void **state)
 	assert_int_equal(lane->page[1].rx_pos, 3100);
 }
 
+static void a_record_that_is_another_one_when_it_is_released_ends_the_half(void **state)
+{
+	struct lane *lane = *state;
+	const void *read;
+
+	lane_begin_fd(lane, SOCK_SEQPACKET, true);
+	lane_put(lane, 100, 9);
+	assert_int_equal(siv_peek(&lane->rx, &read), 100);
+	((struct siv_record *)lane->data)->len = 50; /* the peer, once it was looked at */
+	assert_int_equal(siv_release(&lane->rx, 100, 0), -ECONNRESET);
+	assert_int_equal(siv_peek(&lane->rx, &read), -ECONNRESET);
+}
+
 static void where_the_kernel_has_it_records_go_one_by_one(void **state)
 {
 	struct lane *lane = *state;
@@ -434,6 +447,7 @@ int main(void)
 		MAP_TEST(one_thread_flushes_both_halves_when_it_finds_nothing),
 		MAP_TEST(where_the_kernel_has_the_position_calls_move_it),
 		MAP_TEST(where_the_kernel_has_it_records_go_one_by_one),
+		MAP_TEST(a_record_that_is_another_one_when_it_is_released_ends_the_half),
 		MAP_TEST(a_wait_tells_the_kernel_what_is_wanted),
 		MAP_TEST(a_wait_ends_as_the_kernel_says),
 		MAP_TEST(spinning_shrinks_while_it_is_in_vain_and_grows_again),
