@@ -635,6 +635,7 @@ static bool chan_detach_locked(struct siv_chan *chan, enum siv_closed_reason rea
 	RCU_INIT_POINTER(link->slots[chan->slot], NULL);
 	list_del(&chan->node);
 	link->nr_chans--;
+	link->violations += reason == SIV_CLOSED_VIOLATION;
 	chan->reason = reason;
 	if (report) {
 		kref_get(&chan->ref); /* the queue's */

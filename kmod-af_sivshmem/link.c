@@ -355,10 +355,13 @@ static void link_wake_all(struct siv_link *link)
 	rcu_read_unlock();
 }
 
-enum next { NEXT_SLOT, NEXT_NONE, NEXT_ALL };
+enum next { NEXT_NONE, NEXT_SLOT, NEXT_ALL, NEXT_LATER };
 
-/* Takes one entry off the ring that the peer writes. */
-static enum next link_next_event(struct siv_link *link, u32 *slot)
+/*
+ * Takes one entry off the ring that the peer writes. To look at all channels takes as long as a full
+ * ring does: it is left to who may do that (@all).
+ */
+static enum next link_next_event(struct siv_link *link, bool all, u32 *slot)
 {
 	enum next next = NEXT_NONE;
 	unsigned long flags;
@@ -375,12 +378,19 @@ static enum next link_next_event(struct siv_link *link, u32 *slot)
 	if (!todo)
 		goto unlock;
 	if (!possible) {
-		link->bad_events++;
+		next = NEXT_LATER;
+		if (!all)
+			goto unlock;
+		WRITE_ONCE(link->bad_events, link->bad_events + 1);
 		link->event_seen = pos;
 		next = NEXT_ALL;
 	} else {
 		ring = link->mem + SIV_EVENT_RING(!link->end);
 		*slot = READ_ONCE(ring[link->event_seen % SIV_LINK_SLOTS]);
+		if (*slot < SIV_LINK_SLOTS)
+			WRITE_ONCE(link->events, link->events + 1);
+		else
+			WRITE_ONCE(link->bad_events, link->bad_events + 1);
 		link->event_seen++;
 		next = NEXT_SLOT;
 	}
@@ -392,24 +402,28 @@ unlock:
 	return next;
 }
 
-/* Handles at most @budget events. Any context. */
+/*
+ * Handles at most @budget events; a peer whose position cannot be true gets one look at all channels
+ * for a budget of SIV_LINK_SLOTS, and none for less. Any context.
+ */
 enum siv_drain siv_link_drain(struct siv_link *link, unsigned int budget)
 {
+	const bool all = budget >= SIV_LINK_SLOTS;
 	struct siv_chan *chan;
 	u32 slot;
 
 	for (; budget; budget--) {
-		switch (link_next_event(link, &slot)) {
+		switch (link_next_event(link, all, &slot)) {
 		case NEXT_NONE:
 			return SIV_DRAINED;
+		case NEXT_LATER:
+			return SIV_DRAIN_BUDGET;
 		case NEXT_ALL:
 			link_wake_all(link);
-			break;
+			return SIV_DRAIN_BUDGET;
 		case NEXT_SLOT:
-			if (slot >= SIV_LINK_SLOTS) {
-				WRITE_ONCE(link->bad_events, link->bad_events + 1);
+			if (slot >= SIV_LINK_SLOTS)
 				break;
-			}
 			rcu_read_lock();
 			chan = rcu_dereference(link->slots[array_index_nospec(slot, SIV_LINK_SLOTS)]);
 			if (chan)

@@ -82,6 +82,7 @@ struct siv_link {
 	bool gone;              /* unregistered */
 	struct list_head chans; /* attached channels */
 	u32 nr_chans;
+	u64 violations;         /* channels that were reset because of what the peer wrote */
 	u64 own_beat;           /* this side's heartbeat; the shared word is only an output */
 	u64 peer_beat;          /* what the peer's heartbeat was when it last moved, and when */
 	unsigned long peer_beat_at;
@@ -96,7 +97,10 @@ struct siv_link {
 
 	spinlock_t drain_lock;
 	u64 event_seen;         /* entries that this end has read */
+	u64 events;             /* those of them that could be true; honest peers ring once for each */
 	u64 bad_events;         /* positions and ids that could not be true */
+
+	u64 floods;             /* how often the doorbell was masked; its kind of link counts */
 
 	struct siv_event ev_new, ev_gone, ev_stalled;
 };

@@ -3,7 +3,9 @@
  * A link over QEMU's ivshmem-doorbell device: BAR0 has the registers, BAR1 MSI-X, BAR2 the memory.
  *
  * The hard interrupt handler takes a few events and only wakes; more goes to its thread. A peer that
- * rings without end is masked, and a timer looks again: it costs us a bounded share of the CPU.
+ * rings without end is masked, and a timer looks again: it costs us a bounded share of the CPU. Without
+ * end is: faster than any use has, or more often than there were events, for each of which an honest
+ * peer rings once.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -22,8 +24,11 @@
 #define IVSHMEM_REGS_SIZE 0x100
 
 #define SIV_IRQ_BUDGET    64  /* events that the hard handler takes */
-#define SIV_IRQ_FLOOD     512 /* interrupts within one jiffy that count as a flood */
-#define SIV_FLOOD_DELAY   1   /* jiffies that a flooded interrupt stays masked */
+#define SIV_IRQ_FLOOD     (128000 / HZ) /* interrupts within one jiffy that count as a flood */
+#define SIV_IRQ_CREDIT    1024 /* interrupts beyond one for each event that do not, yet ... */
+#define SIV_IRQ_REFILL    1    /* ... and how many of these each jiffy gives back */
+#define SIV_FLOOD_DELAY_MAX (HZ / 64 + 1) /* jiffies that it stays masked, at most; at first 1 */
+#define SIV_FLOOD_MEMORY  HZ   /* a flood that begins within this time is the same one */
 
 struct siv_pci {
 	struct siv_link *link;
@@ -34,48 +39,72 @@ struct siv_pci {
 	/* the flood guard; hard handler, its thread, and resume */
 	unsigned long window;   /* the jiffy that is counted */
 	unsigned int in_window;
+	unsigned int credit;    /* of SIV_IRQ_CREDIT */
+	u64 events;             /* link->events when last looked at */
 	unsigned long masked;   /* bit 0 */
-	u64 floods;
+	unsigned long delay;    /* jiffies that it was masked for the last time ... */
+	unsigned long resumed;  /* ... and until when */
 	struct delayed_work resume;
 };
 
-/* Stops the interrupt for a moment; the work looks for events and lets it go on. */
+/* Looks again later: twice as late each time, so that a flood costs ever less while it goes on. */
+static void pci_later(struct siv_pci *pci)
+{
+	if (time_after(jiffies, pci->resumed + SIV_FLOOD_MEMORY))
+		pci->delay = 1;
+	else
+		pci->delay = min_t(unsigned long, 2 * pci->delay, SIV_FLOOD_DELAY_MAX);
+	pci->resumed = jiffies + pci->delay;
+	queue_delayed_work(siv_wq, &pci->resume, pci->delay);
+}
+
+/* Stops the interrupt for a while; the work looks for events and lets it go on. */
 static void pci_mask(struct siv_pci *pci)
 {
 	if (test_and_set_bit(0, &pci->masked))
 		return;
 	disable_irq_nosync(pci->irq);
-	queue_delayed_work(siv_wq, &pci->resume, SIV_FLOOD_DELAY);
+	WRITE_ONCE(pci->link->floods, pci->link->floods + 1);
+	pr_warn_ratelimited("%s: VM \"%s\" floods us with doorbells\n", pci->link->name,
+			    pci->link->peer_vm);
+	pci_later(pci);
 }
 
 static void pci_resume(struct work_struct *work)
 {
 	struct siv_pci *pci = container_of(to_delayed_work(work), struct siv_pci, resume);
 
-	siv_link_drain(pci->link, SIV_LINK_SLOTS);
+	if (siv_link_drain(pci->link, SIV_LINK_SLOTS) == SIV_DRAIN_BUDGET) {
+		pci_later(pci);
+		return;
+	}
 	clear_bit(0, &pci->masked);
 	enable_irq(pci->irq);
 }
 
 static bool pci_flooded(struct siv_pci *pci)
 {
+	u64 events = READ_ONCE(pci->link->events), earned = events - pci->events;
+
+	pci->events = events;
 	if (time_after(jiffies, pci->window)) {
+		earned += SIV_IRQ_REFILL;
 		pci->window = jiffies;
 		pci->in_window = 0;
 	}
-	return ++pci->in_window > SIV_IRQ_FLOOD;
+	pci->credit = min_t(u64, pci->credit + earned, SIV_IRQ_CREDIT);
+	if (++pci->in_window > SIV_IRQ_FLOOD || !pci->credit)
+		return true;
+	pci->credit--;
+	return false;
 }
 
 static irqreturn_t pci_irq(int irq, void *data)
 {
 	struct siv_pci *pci = data;
 
-	if (pci_flooded(pci)) {
-		pci->floods++;
-		pr_warn_ratelimited("%s: VM \"%s\" floods us with doorbells\n", pci->link->name,
-				    pci->link->peer_vm);
+	if (pci_flooded(pci))
 		pci_mask(pci);
-	}
 	return siv_link_drain(pci->link, SIV_IRQ_BUDGET) == SIV_DRAINED ? IRQ_HANDLED :
 									 IRQ_WAKE_THREAD;
 }
@@ -159,7 +188,9 @@ static int pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	pci->link = link;
 	pci->pdev = pdev;
 	INIT_DELAYED_WORK(&pci->resume, pci_resume);
-	pci->window = jiffies;
+	pci->window = pci->resumed = jiffies;
+	pci->delay = 1;
+	pci->credit = SIV_IRQ_CREDIT;
 	link->dev = &pdev->dev;
 
 	err = pci_enable_device(pdev);

@@ -508,7 +508,11 @@ static int link_put(struct sk_buff *skb, const struct siv_link *link)
 	       nla_put_u32(skb, SIV_LINK_A_TIMEOUT_MS, link->timeout_ms) ||
 	       nla_put_u32(skb, SIV_LINK_A_UP, link->up) ||
 	       nla_put_string(skb, SIV_LINK_A_NAME, link->name) ||
-	       nla_put_u32(skb, SIV_LINK_A_CHANNELS, link->nr_chans);
+	       nla_put_u32(skb, SIV_LINK_A_CHANNELS, link->nr_chans) ||
+	       nla_put_u64_64bit(skb, SIV_LINK_A_VIOLATIONS, link->violations, SIV_LINK_A_PAD) ||
+	       nla_put_u64_64bit(skb, SIV_LINK_A_BAD_EVENTS, READ_ONCE(link->bad_events),
+				 SIV_LINK_A_PAD) ||
+	       nla_put_u64_64bit(skb, SIV_LINK_A_FLOODS, READ_ONCE(link->floods), SIV_LINK_A_PAD);
 }
 
 static int link_put_message(struct sk_buff *skb, struct netlink_callback *cb,

@@ -155,6 +155,9 @@ static int io_wait(struct sock *sk, struct siv_chan *chan, const struct io_wait 
 	u64 ns = spin_ns(sk, chan, spin, *timeo), start;
 	bool found;
 
+	/* a peer that says yes, and then no, again and again must not keep who is killed */
+	if (fatal_signal_pending(current))
+		return -EINTR;
 	if (ns) {
 		start = local_clock();
 		found = io_spin(sk, chan, how, want, ns);

@@ -28,6 +28,7 @@ struct kernel_link {
 	bool up;
 	char name[32];
 	uint32_t channels;
+	uint64_t violations, bad_events, floods; /* what the peer did that no honest kernel does */
 };
 
 struct kernel_chan {
@@ -101,9 +102,8 @@ struct kernel_ops {
 	unsigned int (*pending)(const struct kernel *kernel);
 	/* Starts the upcalls; once registered. */
 	void (*pull)(struct kernel *kernel);
-	/* All channels at once, for the admin socket. 0 or -errno. */
-	int (*list_channels)(struct kernel *kernel,
-			     void (*got)(void *ctx, const struct kernel_channel *channel), void *ctx);
+	/* LINK_GET or CHAN_GET at once, for the admin socket; its got_ has @ctx. 0 or -errno. */
+	int (*list)(struct kernel *kernel, const struct kernel_request *dump, void *ctx);
 	void (*close)(struct kernel *kernel);
 };
 

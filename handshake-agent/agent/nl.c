@@ -310,14 +310,24 @@ static void got_family(struct nl_kernel *k, struct nlmsghdr *nlh)
 	k->kernel.present(k->kernel.ctx, true, nonce);
 }
 
+/* An entry of a dump to whom it is for; one that cannot be read is left out. */
+static void list_entry(const struct kernel_request *dump, struct nlmsghdr *nlh, void *ctx)
+{
+	struct kernel_channel channel;
+	struct kernel_link link;
+
+	if (dump->got_link && nl_attr_link(nlh, &link))
+		dump->got_link(ctx, &link);
+	if (dump->got_channel && nl_attr_channel(nlh, &channel))
+		dump->got_channel(ctx, &channel);
+}
+
 /* An entry of a dump, an answer, or a hint. */
 static void got_message(struct nl_kernel *k, struct nlmsghdr *nlh)
 {
 	const struct genlmsghdr *genl = nlmsg_data(nlh);
 	struct nl_request *r = current_request(k);
-	struct kernel_channel channel;
 	struct kernel_upcall upcall;
-	struct kernel_link link;
 
 	if (genl->cmd == SIV_CMD_WORK) {
 		if (k->pulls)
@@ -338,12 +348,8 @@ static void got_message(struct nl_kernel *k, struct nlmsghdr *nlh)
 		return;
 	switch (r->request.cmd) {
 	case SIV_CMD_LINK_GET:
-		if (r->request.got_link && nl_attr_link(nlh, &link))
-			r->request.got_link(k->kernel.ctx, &link);
-		break;
 	case SIV_CMD_CHAN_GET:
-		if (r->request.got_channel && nl_attr_channel(nlh, &channel))
-			r->request.got_channel(k->kernel.ctx, &channel);
+		list_entry(&r->request, nlh, k->kernel.ctx);
 		break;
 	default:
 		nl_attr_answer(nlh, &r->answer);
@@ -477,10 +483,8 @@ static void nl_ready(struct loop_io *io, uint32_t events)
 	}
 }
 
-static int op_list_channels(struct kernel *kernel,
-			    void (*got)(void *ctx, const struct kernel_channel *channel), void *ctx)
+static int op_list(struct kernel *kernel, const struct kernel_request *dump, void *ctx)
 {
-	const struct kernel_request dump = { .cmd = SIV_CMD_CHAN_GET };
 	struct nl_kernel *k = nl_kernel(kernel);
 	struct nl_sock *sock;
 	bool end = false;
@@ -496,7 +500,7 @@ static int op_list_channels(struct kernel *kernel,
 		err = errno ? -errno : -EIO;
 		goto out;
 	}
-	err = nl_request_send(sock, k->family, 1, &dump);
+	err = nl_request_send(sock, k->family, 1, dump);
 	while (!err && !end) {
 		struct sockaddr_nl from;
 		unsigned char *data = NULL;
@@ -508,12 +512,9 @@ static int op_list_channels(struct kernel *kernel,
 		}
 		for (struct nlmsghdr *nlh = (struct nlmsghdr *)data; !end && nlmsg_ok(nlh, n);
 		     nlh = nlmsg_next(nlh, &n)) {
-			struct kernel_channel channel;
-
 			end = ends(nlh, 1, &err);
-			if (!end && nlh->nlmsg_type == k->family && is_genl(nlh) &&
-			    nl_attr_channel(nlh, &channel))
-				got(ctx, &channel);
+			if (!end && nlh->nlmsg_type == k->family && is_genl(nlh))
+				list_entry(dump, nlh, ctx);
 		}
 		free(data);
 	}
@@ -543,7 +544,7 @@ static const struct kernel_ops nl_ops = {
 	.submit = op_submit,
 	.pending = op_pending,
 	.pull = op_pull,
-	.list_channels = op_list_channels,
+	.list = op_list,
 	.close = op_close,
 };
 

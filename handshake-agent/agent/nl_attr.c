@@ -66,6 +66,9 @@ static struct nla_policy link_policy[SIV_LINK_A_MAX + 1] = {
 	[SIV_LINK_A_UP] = { .type = NLA_U32 },
 	[SIV_LINK_A_NAME] = { .type = NLA_STRING },
 	[SIV_LINK_A_CHANNELS] = { .type = NLA_U32 },
+	[SIV_LINK_A_VIOLATIONS] = { .type = NLA_U64 },
+	[SIV_LINK_A_BAD_EVENTS] = { .type = NLA_U64 },
+	[SIV_LINK_A_FLOODS] = { .type = NLA_U64 },
 };
 
 static struct nla_policy chan_policy[SIV_CHAN_A_MAX + 1] = {
@@ -205,6 +208,9 @@ bool nl_attr_link(struct nlmsghdr *nlh, struct kernel_link *link)
 		.timeout_ms = u32(a[SIV_LINK_A_TIMEOUT_MS]),
 		.up = u32(a[SIV_LINK_A_UP]),
 		.channels = u32(a[SIV_LINK_A_CHANNELS]),
+		.violations = u64(a[SIV_LINK_A_VIOLATIONS]),
+		.bad_events = u64(a[SIV_LINK_A_BAD_EVENTS]),
+		.floods = u64(a[SIV_LINK_A_FLOODS]),
 	};
 	string(link->peer_vm, sizeof(link->peer_vm), a[SIV_LINK_A_PEER_VM]);
 	string(link->name, sizeof(link->name), a[SIV_LINK_A_NAME]);

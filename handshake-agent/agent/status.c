@@ -36,9 +36,26 @@ static json_t *service_status(const struct agent *a, const struct identity *i)
 	return o;
 }
 
-static json_t *link_status(const struct agent_link *al)
+/* Its counts are the kernel's, of now: the rest is known here. */
+struct link_counts {
+	uint32_t id;
+	json_t *to;
+};
+
+static void got_link(void *ctx, const struct kernel_link *link)
 {
-	const struct kernel_link *l = &al->link;
+	const struct link_counts *counts = ctx;
+
+	if (link->id != counts->id)
+		return;
+	json_object_set_new(counts->to, "violations", json_integer((json_int_t)link->violations));
+	json_object_set_new(counts->to, "bad_events", json_integer((json_int_t)link->bad_events));
+	json_object_set_new(counts->to, "floods", json_integer((json_int_t)link->floods));
+}
+
+static json_t *link_status(struct agent *a, const struct kernel_link *l)
+{
+	const struct kernel_request dump = { .cmd = SIV_CMD_LINK_GET, .got_link = got_link };
 	json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:s, s:I, s:I}", "name", l->name, "kind",
 			      l->kind == SIV_LINK_LOCAL ? "local" : "pci", "up", l->up, "end",
 			      (int)l->end, "peer_vm", l->peer_vm, "epoch", (json_int_t)l->epoch,
@@ -46,6 +63,7 @@ static json_t *link_status(const struct agent_link *al)
 
 	if (l->kind == SIV_LINK_PCI)
 		json_object_set_new(o, "ivposition", json_integer(l->ivposition));
+	a->kernel->ops->list(a->kernel, &dump, &(struct link_counts){ .id = l->id, .to = o });
 	return o;
 }
 
@@ -68,7 +86,7 @@ static int run_status(void *arg, const json_t *request, json_t *reply)
 	json_object_set_new(reply, "services", services);
 	for (unsigned int i = 0; i < a->nr_links; i++)
 		if (!a->links[i].gone)
-			json_array_append_new(links, link_status(&a->links[i]));
+			json_array_append_new(links, link_status(a, &a->links[i].link));
 	json_object_set_new(reply, "links", links);
 	json_object_set_new(reply, "sessions", json_integer(a->nr_sessions));
 	json_object_set_new(reply, "connected", json_integer(a->connected));
@@ -119,10 +137,11 @@ static int run_channels(void *arg, const json_t *request, json_t *reply)
 {
 	struct agent *a = arg;
 	struct channel_list list = { .agent = a, .array = json_array() };
+	const struct kernel_request dump = { .cmd = SIV_CMD_CHAN_GET, .got_channel = got_channel };
 	int err;
 
 	(void)request;
-	err = a->kernel->ops->list_channels(a->kernel, got_channel, &list);
+	err = a->kernel->ops->list(a->kernel, &dump, &list);
 	if (err) {
 		json_decref(list.array);
 		return admin_error(reply, "channels: kernel: %s", strerror(-err));

@@ -199,6 +199,12 @@ static void print_agent_status(const json_t *status, FILE *out)
 			json_is_true(json_object_get(item, "up")) ? "up" : "down",
 			text(item, "peer_vm"), number(item, "epoch"),
 			size_text(number(item, "size"), size));
+		if (number(item, "violations") || number(item, "bad_events") ||
+		    number(item, "floods"))
+			fprintf(out, "    its peer: %jd channels reset for what it wrote, "
+				"%jd impossible events, %jd floods of doorbells\n",
+				number(item, "violations"), number(item, "bad_events"),
+				number(item, "floods"));
 	}
 	fprintf(out, "connects: %jd made, %jd accepted, %jd of them resumed, %jd refused, "
 		"%jd on their way\n", number(status, "connected"), number(status, "accepted"),

@@ -42,14 +42,15 @@ static void op_pull(struct kernel *kernel)
 	fake(kernel)->pulling = true;
 }
 
-static int op_list_channels(struct kernel *kernel,
-			    void (*got)(void *ctx, const struct kernel_channel *channel), void *ctx)
+static int op_list(struct kernel *kernel, const struct kernel_request *dump, void *ctx)
 {
 	struct fake_kernel *k = fake(kernel);
 
-	for (int i = 0; i < FAKE_MAX; i++)
+	for (unsigned int i = 0; dump->got_link && i < k->nr_links; i++)
+		dump->got_link(ctx, &k->links[i]);
+	for (int i = 0; dump->got_channel && i < FAKE_MAX; i++)
 		if (k->used[i])
-			got(ctx, &k->channels[i]);
+			dump->got_channel(ctx, &k->channels[i]);
 	return 0;
 }
 
@@ -72,7 +73,7 @@ static const struct kernel_ops fake_ops = {
 	.submit = op_submit,
 	.pending = op_pending,
 	.pull = op_pull,
-	.list_channels = op_list_channels,
+	.list = op_list,
 	.close = op_close,
 };
 
@@ -399,11 +400,8 @@ static int carry_out(struct fake_kernel *k, const struct kernel_request *r,
 	case SIV_CMD_RESET:
 		return do_reset(k, r);
 	case SIV_CMD_LINK_GET:
-		for (unsigned int i = 0; r->got_link && i < k->nr_links; i++)
-			r->got_link(k->kernel.ctx, &k->links[i]);
-		return 0;
 	case SIV_CMD_CHAN_GET:
-		return op_list_channels(&k->kernel, r->got_channel, k->kernel.ctx);
+		return op_list(&k->kernel, r, k->kernel.ctx);
 	}
 	return -EOPNOTSUPP;
 }

@@ -442,6 +442,10 @@ enum {
 	SIV_LINK_A_UP,        /* u32: 1 if grants are taken */
 	SIV_LINK_A_NAME,      /* string: PCI address, or "local" */
 	SIV_LINK_A_CHANNELS,  /* u32: attached now */
+	/* what the peer did that no honest kernel does, since the link appeared */
+	SIV_LINK_A_VIOLATIONS, /* u64: channels that were reset because of a word that cannot be true */
+	SIV_LINK_A_BAD_EVENTS, /* u64: positions of the event ring and slots in it that cannot be true */
+	SIV_LINK_A_FLOODS,     /* u64: how often its doorbell was masked */
 	SIV_LINK_A_PAD,
 	__SIV_LINK_A_MAX,
 	SIV_LINK_A_MAX = __SIV_LINK_A_MAX - 1
