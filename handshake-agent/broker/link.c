@@ -92,6 +92,8 @@ static void link_set_epoch(struct link *link, uint32_t epoch)
 	if (epoch > link->epoch)
 		link->epoch = epoch;
 	link->used = false;
+	/* a kernel can have written where it had no channel, and the next one would find it there */
+	link->unclean = true;
 	link->end[0].acked_epoch = link->end[1].acked_epoch = 0;
 }
 

@@ -148,6 +148,37 @@ static void test_module_reload_ends_the_epoch(void **state)
 	reborn(*state, other_module);
 }
 
+/* A hostile kernel writes where it has no channel, too: the next one there must not find it. */
+static void test_free_memory_is_zeroed_once_for_each_epoch(void **state)
+{
+	struct fixture *fx = *state;
+	const struct fx_link *link = &fx->link[LINK_AB];
+	struct fx_channel channel;
+	unsigned int n_scrubs;
+
+	fx_up(fx);
+	channel = fx_connected(fx, 1, B, "srv");
+	fx_closed(fx, A, &channel, 0);
+	fx_closed(fx, B, &channel, 1);
+	memset(link->memory + SIV_LINK_CHANNELS, 0xaa, FX_LINK_SIZE - SIV_LINK_CHANNELS);
+	other_boot(&fx->agent[B]);
+	fx_hello(fx, B);
+	assert_int_equal(link->epoch, 2);
+	fx_expect_link_up(fx, B, SIVP_LOCAL);
+	expect_link(fx, B, 20, 2, true);
+	fx_reported(fx, B);
+	fx_ack(fx, B, 20, 2);
+	/* not as long as a kernel may be in the old one, and write */
+	assert_int_equal(link->memory[SIV_LINK_CHANNELS], 0xaa);
+	fx_expect_link_up(fx, A, 10);
+	fx_connected(fx, 2, B, "srv");
+	for (uint32_t at = SIV_LINK_CHANNELS; at < FX_LINK_SIZE; at++)
+		assert_int_equal(link->memory[at], 0);
+	n_scrubs = link->n_scrubs;
+	fx_connected(fx, 3, B, "srv");
+	assert_int_equal(link->n_scrubs, n_scrubs);
+}
+
 static void test_device_that_is_unbound_ends_the_epoch(void **state)
 {
 	struct fixture *fx = *state;
@@ -658,6 +689,7 @@ int main(void)
 		TEST(test_hello_may_come_before_joined),
 		TEST(test_reboot_ends_the_epoch),
 		TEST(test_module_reload_ends_the_epoch),
+		TEST(test_free_memory_is_zeroed_once_for_each_epoch),
 		TEST(test_device_that_is_unbound_ends_the_epoch),
 		TEST(test_no_heartbeat_ends_the_epoch),
 		TEST(test_nothing_is_granted_while_the_switch_has_not_answered),
