@@ -56,8 +56,8 @@ UNIT_TESTS :=
 FUZZERS :=
 GUEST_BIN :=
 GUEST_LIB :=
-# Folders with a Kbuild file; modules.mk below builds each for each kernel.
-KMOD_DIRS := $(if $(wildcard kmod-af_sivshmem/Kbuild),kmod-af_sivshmem)
+# Folders with a Kbuild file; modules.mk below builds each for each kernel: ours, and a lab of tests.
+KMOD_DIRS := $(if $(wildcard kmod-af_sivshmem/Kbuild),kmod-af_sivshmem tests/guest/lab)
 
 same = $(and $(findstring x$(1)x,x$(2)x),$(findstring x$(2)x,x$(1)x))
 # remember,FILE,TEXT: FILE changes only when TEXT does, so what was built with other flags is rebuilt.

@@ -29,3 +29,7 @@ GUEST_BIN += build/bin/siv-uring
 # hostile speakers of the module's netlink
 $(eval $(call program,siv-nlfuzz,$(sort $(wildcard tests/guest/nlfuzz/*.c)),-D_GNU_SOURCE,-lpthread))
 GUEST_BIN += build/bin/siv-nlfuzz
+# a peer whose kernel is hostile, by way of tests/guest/lab/siv_lab.ko, and its victim
+$(eval $(call program,siv-mallory,$(addprefix tests/guest/hostile/,mallory.c reach.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE $(GENL_CFLAGS),$(GENL_LIBS)))
+$(eval $(call program,siv-prey,tests/guest/hostile/prey.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
+GUEST_BIN += build/bin/siv-mallory build/bin/siv-prey
