@@ -682,7 +682,6 @@ static struct genl_family siv_genl __ro_after_init = {
 static int agent_left(struct notifier_block *nb, unsigned long event, void *data)
 {
 	const struct netlink_notify *n = data;
-	bool left = false;
 
 	if (event != NETLINK_URELEASE || n->protocol != NETLINK_GENERIC ||
 	    !net_eq(n->net, &init_net))
@@ -690,11 +689,10 @@ static int agent_left(struct notifier_block *nb, unsigned long event, void *data
 	mutex_lock(&agent_lock);
 	if (agent_port && agent_port == n->portid) {
 		WRITE_ONCE(agent_port, 0);
-		left = true;
+		/* under the lock: what the next agent is told must not go with this one */
+		siv_upcall_agent_gone();
 	}
 	mutex_unlock(&agent_lock);
-	if (left)
-		siv_upcall_agent_gone();
 	return NOTIFY_DONE;
 }
 

@@ -42,9 +42,28 @@ void siv_event_init(struct siv_event *ev, enum siv_upcall_kind kind,
 	ev->put = put;
 }
 
+/* Takes @ev off the queue; true if it was there, and the queue's reference is the caller's now. */
+static bool event_unqueue(struct siv_event *ev)
+{
+	bool queued;
+
+	spin_lock(&queue_lock);
+	queued = !list_empty(&ev->node);
+	list_del_init(&ev->node);
+	spin_unlock(&queue_lock);
+	return queued;
+}
+
+/* News that only the agent of the time can use; a new one is told otherwise. */
+static bool event_is_passing(const struct siv_event *ev)
+{
+	return ev->kind == SIV_UPCALL_LISTEN || ev->kind == SIV_UPCALL_UNLISTEN ||
+	       ev->kind == SIV_UPCALL_CANCEL;
+}
+
 /*
  * Queues @ev and hints to the agent. The caller gives a reference to the owner of @ev to the queue,
- * and keeps it when this returns false: @ev was queued already.
+ * and keeps it when this returns false: @ev was queued already, or there is nobody to pull it.
  */
 bool siv_event_queue(struct siv_event *ev)
 {
@@ -56,6 +75,9 @@ bool siv_event_queue(struct siv_event *ev)
 	if (queued)
 		list_add_tail(&ev->node, &queue);
 	spin_unlock(&queue_lock);
+	/* an agent that left in between did not find it in the queue, where it would hold its owner */
+	if (queued && event_is_passing(ev) && !siv_agent_present() && event_unqueue(ev))
+		return false;
 	if (queued && first)
 		siv_agent_hint();
 	return queued;
@@ -86,18 +108,6 @@ void siv_event_unget(struct siv_event *ev)
 	spin_unlock(&queue_lock);
 	if (!queued)
 		ev->put(ev);
-}
-
-/* Takes @ev off the queue; true if it was there, and the queue's reference is the caller's now. */
-static bool event_unqueue(struct siv_event *ev)
-{
-	bool queued;
-
-	spin_lock(&queue_lock);
-	queued = !list_empty(&ev->node);
-	list_del_init(&ev->node);
-	spin_unlock(&queue_lock);
-	return queued;
 }
 
 static void caller_executable(struct siv_caller *c)
@@ -347,15 +357,14 @@ void siv_req_bound(struct siv_req *req, const char *service)
 	complete(&req->done);
 }
 
-/* Takes news that only the agent of the time could use; a new one is told otherwise. */
-static struct siv_event *event_next_stale(void)
+/* Takes what only the agent that has left could use. */
+static struct siv_event *event_next_passing(void)
 {
 	struct siv_event *ev, *found = NULL;
 
 	spin_lock(&queue_lock);
 	list_for_each_entry(ev, &queue, node) {
-		if (ev->kind == SIV_UPCALL_LISTEN || ev->kind == SIV_UPCALL_UNLISTEN ||
-		    ev->kind == SIV_UPCALL_CANCEL) {
+		if (event_is_passing(ev)) {
 			list_del_init(&ev->node);
 			found = ev;
 			break;
@@ -372,7 +381,7 @@ void siv_upcall_agent_gone(void)
 	struct siv_req *req;
 	unsigned long id;
 
-	while ((ev = event_next_stale()))
+	while ((ev = event_next_passing()))
 		ev->put(ev);
 	for (;;) {
 		id = 0;
