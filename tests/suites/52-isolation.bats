@@ -168,7 +168,7 @@ link_memory() # LINK
 {
 	local fd
 
-	for fd in /proc/"$("$SIV_BIN/siv-switchctl" --run-dir "$VM_RUN/run" pid)"/fd/*; do
+	for fd in /proc/"$(pgrep -f "sivshmem-switch --run-dir $VM_RUN/run")"/fd/*; do
 		[[ $(readlink "$fd") != "/memfd:"*"$1"* ]] || echo "$fd"
 	done
 }
@@ -189,7 +189,7 @@ inode() { stat -Lc %i "$(link_memory "$1")"; }
 
 	run grep -aoc "$MARKER" "$(link_memory cockpit--adas)"
 	assert_output --regexp '^[1-9]'
-	vm_run spy "echo 0000:01:01.0 >/sys/bus/pci/drivers/af_sivshmem/unbind"
+	vm_run spy "echo 0000:01:01.0 >$DEVICE/driver/unbind"
 	run vm_run spy siv-peek $DEVICE/resource2 mark $own
 	assert_output '1 in 4194304 bytes'
 	run vm_run spy siv-peek $DEVICE/resource2 find "$MARKER"
@@ -203,6 +203,7 @@ inode() { stat -Lc %i "$(link_memory "$1")"; }
 @test "where the kernel is locked down, not even root maps a device that no driver holds" {
 	vm_run spy '[ -e /sys/kernel/security/lockdown ] || mount -t securityfs none /sys/kernel/security'
 	vm_run spy '[ -e /sys/kernel/security/lockdown ]' || skip "this kernel has no lockdown"
+	vm_run spy "! [ -e $DEVICE/driver ] || echo 0000:01:01.0 >$DEVICE/driver/unbind"
 	vm_run spy "siv-peek $DEVICE/resource2 0"
 	vm_run spy 'echo integrity >/sys/kernel/security/lockdown'
 	run vm_run spy siv-peek $DEVICE/resource2 0
@@ -252,7 +253,7 @@ socket_bytes()
 		skip "this kernel does not account memory"
 	vm_run cockpit 'echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir /sys/fs/cgroup/load'
 	vm_job cockpit load 'ulimit -n 1000; echo $$ >/sys/fs/cgroup/load/cgroup.procs
-		exec setpriv --reuid nobody --regid nobody --clear-groups siv-check run '$URL' load-sockets'
+		exec /usr/bin/setpriv --reuid nobody --regid nobody --clear-groups siv-check run '$URL' load-sockets'
 	run vm_job_await_line cockpit load ' then '
 	assert_output --regexp '^99[0-9] sockets, then EMFILE$'
 	bytes=$(socket_bytes)
