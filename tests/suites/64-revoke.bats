@@ -59,7 +59,7 @@ assert_hold_reset()
 	# ECONNRESET again, unless the peer's kernel was the first to say it: then it was told once
 	vm_job_await_line cockpit hold '^send: (ECONNRESET|EPIPE)$'
 	vm_job_wait cockpit hold
-	vm_job_wait cockpit mapped 2
+	vm_job_wait cockpit mapped
 	await_server_resets 2
 }
 
@@ -152,7 +152,7 @@ audit_lines() { wc -l <"$SIV_AUDIT"; }
 		jq '[.channels[] | select(.server.service == "check")] | min_by(.age_ms) | .slot')
 	run siv_ctl revoke channel "cockpit--adas/$slot"
 	assert_output --partial "reset: cockpit--adas slot $slot: cockpit/dashboard -> adas/check"
-	vm_job_wait cockpit mapped 2
+	vm_job_wait cockpit mapped
 	await_server_resets 1
 	check duplex 1
 	# and the other one
