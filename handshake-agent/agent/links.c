@@ -95,7 +95,9 @@ bool agent_links_take_found(struct agent *a)
 		struct agent_link *f = &a->found[i], *l = find(a, f->link.id);
 
 		if (l && !l->gone && agent_link_position(&l->link) == agent_link_position(&f->link)) {
-			l->link = f->link;
+			/* What the host has said since is newer than what the kernel was asked. */
+			if (!l->told)
+				l->link = f->link;
 			continue;
 		}
 		changed = true;

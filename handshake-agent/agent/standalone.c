@@ -20,6 +20,7 @@ struct standalone {
 	struct policy *policy;
 	struct ca *ca;
 	struct audit *audit;
+	struct journal *journal;
 	struct broker *broker;
 };
 
@@ -87,6 +88,12 @@ struct standalone *standalone_open(struct loop *loop, const struct agent_config 
 	/* Standard output is the journal already, under systemd. */
 	if (c->audit && c->audit_journal)
 		audit_set_journal(s->audit, audit_journal_open(AUDIT_JOURNAL_SOCKET));
+	s->journal = journal_open(c->state);
+	if (!s->journal) {
+		log_error("standalone: %s/" JOURNAL_FILE ": %s", c->state, strerror(errno));
+		goto err_close;
+	}
+	broker.journal = s->journal;
 	broker.policy = s->policy;
 	broker.ca = s->ca;
 	broker.audit = s->audit;
@@ -119,6 +126,7 @@ void standalone_close(struct standalone *s)
 		return;
 	if (s->broker)
 		broker_free(s->broker);
+	journal_close(s->journal);
 	if (s->audit)
 		audit_close(s->audit);
 	if (s->ca)

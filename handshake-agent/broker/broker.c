@@ -59,8 +59,8 @@ struct broker *broker_new(const struct broker_config *config)
 	audit_attach(config->audit, config->loop);
 	broker_random(broker->nonce, sizeof(broker->nonce));
 	/*
-	 * Generations must differ from those that an earlier broker gave out, of which we know only
-	 * that they lie somewhere: 62 random bits are far from them.
+	 * Generations must differ from all that an earlier broker gave out, which the journal does
+	 * not have any more: 62 random bits are far from them.
 	 */
 	broker_random(&broker->first_generation, sizeof(broker->first_generation));
 	broker->first_generation >>= 2;
@@ -71,6 +71,7 @@ struct broker *broker_new(const struct broker_config *config)
 	for (unsigned int i = 0; i < policy->n_vms; i++)
 		link_init_local(&broker->links[policy->n_links + i], broker, &broker->vms[i]);
 	limits_apply(broker);
+	broker_recover(broker);
 	return broker;
 
 err_free:
@@ -128,6 +129,7 @@ void broker_settle(struct broker *broker)
 		}
 	}
 	broker->settling = false;
+	broker_compact(broker);
 }
 
 /* Who listens and has taken what, by the places that services have in the new policy. */

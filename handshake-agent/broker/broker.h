@@ -10,9 +10,9 @@
  * Start everything refused: a connect is granted only at the end of session.c's one road, and
  * whatever leaves that road early is a refusal.
  *
- * What it keeps over a restart of its own: nothing but the CA's key and, in the switch, epochs. It
- * asks the agents which channels are open, and rebuilds from what both ends of a link say; see
- * recover.c for what it does where they do not agree.
+ * What it keeps over a restart of its own: the CA's key; in the switch, epochs; and in its journal
+ * (journal.c) what is open and who the VMs are. Agents' reports only confirm or close that, see
+ * recover.c.
  */
 #ifndef SIVSHMEM_BROKER_H
 #define SIVSHMEM_BROKER_H
@@ -24,6 +24,7 @@
 #include "audit.h"
 #include "ca.h"
 #include "common/loop.h"
+#include "journal.h"
 #include "policy.h"
 
 /* Limits of one VM unless they say otherwise; 0 in struct broker_limits is the default here. */
@@ -52,6 +53,8 @@ struct broker_config {
 	const struct policy *policy;
 	struct ca *ca;
 	struct audit *audit;
+	/* Not loaded yet. NULL: what is open ends with the broker. */
+	struct journal *journal;
 	struct broker_limits limits;
 	/*
 	 * A stream that broker_add_vm_stream() took has ended, by whichever side: there may be a
@@ -71,7 +74,7 @@ struct broker_config {
 struct broker;
 
 /*
- * Policy, CA, audit log and loop are borrowed and must outlive the broker. NULL: no memory, or no
+ * Policy, CA, audit log, journal and loop are borrowed and must outlive the broker. NULL: no memory, or no
  * random numbers.
  */
 struct broker *broker_new(const struct broker_config *config);
@@ -101,12 +104,12 @@ struct broker_link_ops {
 };
 
 /*
- * The link's memory of @size bytes is there, in @epoch. A second time: the memory is another one,
- * of a new switch, and nobody holds it; whatever is still open lies in the old memory and is
- * forgotten.
+ * The link's memory of @size bytes is there, in @epoch. With the @instance of a switch that the
+ * journal has, it is the one from before. Else it is another one, whatever is still open lies
+ * elsewhere and is forgotten. @instance is not 0.
  */
 void broker_link_start(struct broker *broker, unsigned int link, const struct broker_link_ops *ops,
-		       void *backend, uint64_t size, uint32_t epoch);
+		       void *backend, uint64_t instance, uint64_t size, uint32_t epoch);
 void broker_link_ready(struct broker *broker, unsigned int link);
 /* A QEMU holds end @end and is known on that link as @ivposition. */
 void broker_link_joined(struct broker *broker, unsigned int link, unsigned int end,

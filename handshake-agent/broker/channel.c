@@ -10,7 +10,8 @@
 #include "internal.h"
 
 struct channel *channel_new(struct link *link, unsigned int client_end, uint32_t type,
-			    uint32_t c2s_order, uint32_t s2c_order, int *err)
+			    uint32_t c2s_order, uint32_t s2c_order, bool sealed,
+			    const char *const service[2], int *err)
 {
 	struct channel *channel = calloc(1, sizeof(*channel));
 
@@ -26,9 +27,59 @@ struct channel *channel_new(struct link *link, unsigned int client_end, uint32_t
 	channel->epoch = link->epoch;
 	channel->type = type;
 	channel->client_end = client_end;
+	channel->sealed = sealed;
 	channel->since_ns = broker_now(link->broker);
+	for (unsigned int end = 0; end < 2; end++) {
+		channel->position[end] = link->end[end].ivposition;
+		strcpy(channel->service[end], service[end]);
+	}
 	list_add_tail(&link->channels, &channel->node);
+	limits_charge(channel);
+	if (!record_channel(channel, JOURNAL_GRANT)) {
+		channel_drop(channel);
+		*err = -EIO;
+		return NULL;
+	}
 	return channel;
+}
+
+int channel_restore(struct link *link, const struct journal_grant *grant)
+{
+	struct channel *channel;
+	int err;
+
+	if (grant->c2s_order > SIV_CHAN_ORDER_MAX || grant->s2c_order > SIV_CHAN_ORDER_MAX)
+		return -ERANGE;
+	channel = calloc(1, sizeof(*channel));
+	if (!channel)
+		return -ENOMEM;
+	channel->extent = (struct alloc_extent){
+		.slot = grant->slot,
+		.generation = grant->generation,
+		.offset = grant->offset,
+		.c2s_order = (uint8_t)grant->c2s_order,
+		.s2c_order = (uint8_t)grant->s2c_order,
+	};
+	err = alloc_claim(&link->alloc, &channel->extent);
+	if (err) {
+		free(channel);
+		return err;
+	}
+	channel->link = link;
+	channel->epoch = grant->epoch;
+	channel->type = grant->type;
+	channel->client_end = grant->client_end;
+	channel->sealed = grant->sealed;
+	channel->since_ns = broker_now(link->broker);
+	/* Who has it, the ends say. Until it is JOURNAL_DONE it is to be reset. */
+	channel->granted[0] = channel->granted[1] = true;
+	channel->reset = true;
+	channel->reset_reason = SIVP_R_RESET;
+	memcpy(channel->position, grant->position, sizeof(channel->position));
+	memcpy(channel->service, grant->service, sizeof(channel->service));
+	list_add_tail(&link->channels, &channel->node);
+	limits_charge(channel);
+	return 0;
 }
 
 struct channel *channel_find(const struct link *link, uint32_t epoch, uint32_t slot,
@@ -51,6 +102,14 @@ static void channel_free(struct channel *channel)
 	free(channel);
 }
 
+void channel_drop(struct channel *channel)
+{
+	alloc_close(&channel->extent, 0);
+	alloc_close(&channel->extent, 1);
+	alloc_release(&channel->link->alloc, &channel->extent);
+	channel_free(channel);
+}
+
 /* Zeroes the pages of a dirty channel and frees it. False: it stays, dirty. */
 static bool channel_scrub(struct channel *channel)
 {
@@ -67,6 +126,7 @@ static bool channel_scrub(struct channel *channel)
 			  (unsigned long long)extent->offset, strerror(-err));
 		return false;
 	}
+	record_channel(channel, JOURNAL_FREE);
 	alloc_release(&link->alloc, &channel->extent);
 	channel_free(channel);
 	log_debug("link %s: a channel is free again, %u are open", link_name(link),
@@ -113,8 +173,8 @@ void channel_send_close(struct channel *channel, unsigned int end)
 	struct vm *vm = channel->link->end[end].vm;
 	struct sivp_builder *b;
 
-	if (!vm_talks(vm))
-		return; /* said again when an agent is back and reports it */
+	if (vm->state != VM_READY || !vm_talks(vm))
+		return; /* said when an agent has reported it */
 	b = vm_message(vm, SIVP_CLOSE, 0);
 	channel_put_name(b, channel, end);
 	sivp_put_u32(b, SIVP_A_REASON, channel->reset_reason);
@@ -171,10 +231,6 @@ void channel_closed_message(struct vm *vm, const struct sivp_msg *msg)
 	link = channel_message_link(vm, msg, &end);
 	if (!link)
 		return;
-	if (link->phase == LINK_RECOVER) {
-		report_closed(vm, link, end, epoch, slot, generation);
-		return;
-	}
 	channel = channel_find(link, epoch, slot, generation);
 	if (!channel || !channel->granted[end] || (channel->extent.closed & (1u << end))) {
 		log_debug("vm %s: closed: slot %u of link %s is not open there", vm->policy->name,

@@ -25,6 +25,7 @@
 #include "common/list.h"
 #include "common/log.h"
 #include "common/stream.h"
+#include "journal.h"
 
 enum { CLIENT, SERVER }; /* sides of a session */
 
@@ -83,18 +84,6 @@ struct vm {
 	struct { uint64_t opens, granted, refused, certificates, violations, tls_bytes; } count;
 };
 
-/* What an agent says that its kernel has, until both ends have said it. */
-struct report {
-	uint64_t generation, offset;
-	uint32_t slot, epoch, type;
-	uint8_t c2s_order, s2c_order;
-	bool server, sealed;
-	bool closed; /* CLOSED came instead: nothing but slot, generation and epoch is known */
-	bool matched;
-	char service[SIV_SERVICE_LEN], peer_service[SIV_SERVICE_LEN];
-	char peer_vm[SIV_VM_LEN];
-};
-
 struct link_end {
 	struct vm *vm;
 	bool joined; /* a QEMU holds it, under that IVPosition */
@@ -105,14 +94,11 @@ struct link_end {
 	uint32_t sent_epoch, sent_peer;
 	bool sent_up;
 	uint32_t acked_epoch; /* its kernel takes grants in that epoch; 0: in none */
-
-	struct report *reports; /* while the link recovers */
-	unsigned int n_reports;
 };
 
 enum link_phase {
-	LINK_OFF,     /* no memory */
-	LINK_RECOVER, /* waits for the agents of both ends to report what is open */
+	LINK_OFF,   /* no memory */
+	LINK_START, /* the switch is telling who holds its ends */
 	LINK_RUN,
 };
 
@@ -123,11 +109,13 @@ struct link {
 	const struct broker_link_ops *ops;
 	void *backend;
 	enum link_phase phase;
-	bool attended; /* LINK_RECOVER: the ends that are joined are known */
-	bool bumping;  /* waits for broker_link_epoch() */
-	bool used;     /* UP = 1 was sent in this epoch */
-	bool unclean;  /* what no channel has may hold data: scrub before the next grant */
+	bool bumping;       /* waits for broker_link_epoch() */
+	bool used;          /* UP = 1 was sent in this epoch */
+	bool known;         /* what is open is known, and the journal has it */
+	bool unclean;       /* what no channel has may hold data: scrub before the next grant */
 	uint32_t epoch;
+	uint32_t due_epoch; /* if it is later: asked for, or to be */
+	uint64_t instance;  /* of the switch that has the memory; 0: a local link */
 	uint64_t size;
 	struct link_end end[2];
 	struct alloc alloc;
@@ -145,7 +133,9 @@ struct channel {
 	unsigned int client_end;
 	bool reset;       /* CLOSE was sent, or is to be when an agent is back that can take it */
 	enum sivp_reason reset_reason;
+	bool done;        /* both have attached */
 	bool granted[2];  /* by end: GRANT was sent to it, so its kernel may have it until CLOSED */
+	uint32_t position[2]; /* by end: its IVPosition when it was granted */
 	bool reported[2]; /* by end: the agent has named it since its HELLO */
 	char service[2][SIV_SERVICE_LEN]; /* by end */
 	bool sealed;
@@ -258,6 +248,10 @@ unsigned int sessions_enforce(struct broker *broker);
 /* link.c */
 void link_init_pair(struct link *link, struct broker *broker, unsigned int index);
 void link_init_local(struct link *link, struct broker *broker, struct vm *vm);
+/* The next epoch of a local link: not before the clock, and after @epoch, all that there were. */
+void link_next_local(struct link *link, uint32_t epoch);
+/* Did the last HELLO of that VM list it? */
+bool vm_lists(const struct vm *vm, uint32_t ivposition);
 void link_exit(struct link *link);
 static inline bool link_is_local(const struct link *link)
 {
@@ -277,14 +271,23 @@ void links_reported(struct vm *vm);
 void link_update(struct link *link);
 void link_bump(struct link *link, const char *why);
 bool link_grantable(const struct link *link);
-/* Zeroes what an earlier broker may have left. False: not now, nothing may be granted. */
+/* Zeroes what no channel has, if that may hold data. False: nothing may be granted. */
 bool link_clean(struct link *link);
 void link_ack(struct vm *vm, const struct sivp_msg *msg);
 void link_stalled(struct vm *vm, const struct sivp_msg *msg);
 
 /* channel.c */
+/*
+ * Takes pages for what is to be between the two services (by end), and writes that down. NULL and
+ * *@err: -ENOBUFS, -EINVAL or -ENOMEM; -EIO: the journal does not take it.
+ */
 struct channel *channel_new(struct link *link, unsigned int client_end, uint32_t type,
-			    uint32_t c2s_order, uint32_t s2c_order, int *err);
+			    uint32_t c2s_order, uint32_t s2c_order, bool sealed,
+			    const char *const service[2], int *err);
+/* Out of the journal: what channel_new() wrote. -ERANGE or -EEXIST as alloc_claim(), -ENOMEM. */
+int channel_restore(struct link *link, const struct journal_grant *grant);
+/* Nobody can touch it, and its pages are zeroed or nobody's. */
+void channel_drop(struct channel *channel);
 struct channel *channel_find(const struct link *link, uint32_t epoch, uint32_t slot,
 			     uint64_t generation);
 /* End @end will not touch it any more. Frees it (after scrubbing) if it was the last. */
@@ -321,11 +324,16 @@ void limits_release(const struct channel *channel);
 json_t *channel_json(const struct channel *channel);
 
 /* recover.c */
-void report_open_channel(struct vm *vm, const struct sivp_msg *msg);
-void report_closed(struct vm *vm, struct link *link, unsigned int end, uint32_t epoch,
-		   uint32_t slot, uint64_t generation);
-/* A recovering link runs if all that have to report have. */
+/* Takes over what the journal has. A link that it does not know stays so. */
+void broker_recover(struct broker *broker);
+/* All of the state that the journal has, if that is due. Only where the state is consistent. */
+void broker_compact(struct broker *broker);
+/* The ends of a link that the journal knew are known: what an earlier broker left behind it. */
 void link_recover(struct link *link);
-void link_drop_reports(struct link *link);
+void report_open_channel(struct vm *vm, const struct sivp_msg *msg);
+/* Into the journal, if there is one, and it knows the link. As journal_append(). */
+void record_link(const struct link *link, enum journal_type type);
+bool record_channel(const struct channel *channel, enum journal_type type);
+void record_vm(const struct vm *vm);
 
 #endif

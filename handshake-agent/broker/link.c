@@ -35,25 +35,19 @@ void link_init_pair(struct link *link, struct broker *broker, unsigned int index
 	link->phase = LINK_OFF;
 }
 
-/*
- * Nobody keeps a local link's epoch while the broker is away, so it starts from the clock: later
- * than any that an earlier broker can have given, unless the VM reports channels of a later one.
- */
+/* broker_recover() does the rest. */
 void link_init_local(struct link *link, struct broker *broker, struct vm *vm)
 {
 	link_init(link, broker, vm, vm);
 	vm->local = link;
-	link->size = vm->policy->local_size;
-	link->epoch = (uint32_t)broker_wall(broker);
-	link->phase = LINK_RECOVER;
-	link->attended = true;
-	alloc_init(&link->alloc, link->size, broker->first_generation);
+	link->phase = LINK_RUN;
+	for (unsigned int end = 0; end < 2; end++)
+		link->end[end].ivposition = SIVP_LOCAL;
 }
 
 void link_exit(struct link *link)
 {
 	channels_forget(link);
-	link_drop_reports(link);
 }
 
 struct link *link_find(struct vm *vm, uint32_t ivposition, unsigned int *end)
@@ -76,7 +70,7 @@ struct link *link_find(struct vm *vm, uint32_t ivposition, unsigned int *end)
 	return NULL;
 }
 
-static bool vm_lists(const struct vm *vm, uint32_t ivposition)
+bool vm_lists(const struct vm *vm, uint32_t ivposition)
 {
 	for (unsigned int i = 0; vm->known && i < vm->n_positions; i++) {
 		if (vm->positions[i] == ivposition)
@@ -97,6 +91,19 @@ static void link_set_epoch(struct link *link, uint32_t epoch)
 	link->end[0].acked_epoch = link->end[1].acked_epoch = 0;
 }
 
+/*
+ * From the clock, so that it is later than any that was given by a broker that left no journal; the
+ * journal has it before its kernel does.
+ */
+void link_next_local(struct link *link, uint32_t epoch)
+{
+	uint32_t now = (uint32_t)broker_wall(link->broker);
+
+	link->due_epoch = now > epoch ? now : epoch + 1;
+	record_link(link, JOURNAL_EPOCH);
+	link_set_epoch(link, link->due_epoch);
+}
+
 void link_bump(struct link *link, const char *why)
 {
 	if (link->bumping)
@@ -105,13 +112,13 @@ void link_bump(struct link *link, const char *why)
 	sessions_drop_link(link, SIVP_R_RESET, "the link was reset");
 	link->end[0].acked_epoch = link->end[1].acked_epoch = 0;
 	if (link_is_local(link)) {
-		uint32_t now = (uint32_t)broker_wall(link->broker);
-
-		link_set_epoch(link, now > link->epoch ? now : link->epoch + 1);
+		link_next_local(link, link->epoch);
 		link_update(link);
 		return;
 	}
 	link->bumping = true;
+	link->due_epoch = link->epoch + 1;
+	record_link(link, JOURNAL_EPOCH);
 	link->ops->bump(link->backend);
 }
 
@@ -126,7 +133,6 @@ static void link_end_lost(struct link *link, unsigned int end, const char *why, 
 
 	link->end[end].seen = false;
 	link->end[end].sent_epoch = link->end[end].acked_epoch = 0;
-	link->end[end].n_reports = 0;
 	sessions_drop_link(link, SIVP_R_RESET, why);
 	list_for_each_safe(pos, tmp, &link->channels)
 		channel_end_closed(container_of(pos, struct channel, node), end);
@@ -261,6 +267,10 @@ bool link_clean(struct link *link)
 		return false;
 	}
 	link->unclean = false;
+	if (!link->known) {
+		link->known = true;
+		record_link(link, JOURNAL_LINK);
+	}
 	return true;
 }
 
@@ -273,7 +283,6 @@ static void link_end_hello(struct link *link, unsigned int end, bool reborn)
 	bool seen;
 
 	if (link_is_local(link)) {
-		e->ivposition = SIVP_LOCAL;
 		e->joined = vm_lists(e->vm, SIVP_LOCAL);
 	}
 	seen = e->joined && vm_lists(e->vm, e->ivposition);
@@ -282,7 +291,6 @@ static void link_end_hello(struct link *link, unsigned int end, bool reborn)
 						  "its device is gone", false);
 	e->seen = seen;
 	e->sent_epoch = e->acked_epoch = 0;
-	e->n_reports = 0;
 	list_for_each(pos, &link->channels)
 		container_of(pos, struct channel, node)->reported[end] = false;
 }
@@ -331,29 +339,46 @@ void links_reported(struct vm *vm)
 			if (link->end[end].vm == vm && link->phase == LINK_RUN)
 				link_end_reported(link, end);
 		}
-		link_recover(link);
 	}
 }
 
 /* What the switch says */
 
+/* Is that the memory, and the time, that the journal tells of? */
+static bool link_goes_on(const struct link *link, uint64_t instance, uint64_t size, uint32_t epoch)
+{
+	const struct list *pos;
+
+	if (!link->known || link->instance != instance || link->size != size)
+		return false;
+	list_for_each(pos, &link->channels) {
+		if (container_of(pos, struct channel, node)->epoch > epoch)
+			return false;
+	}
+	return true;
+}
+
 void broker_link_start(struct broker *broker, unsigned int index, const struct broker_link_ops *ops,
-		       void *backend, uint64_t size, uint32_t epoch)
+		       void *backend, uint64_t instance, uint64_t size, uint32_t epoch)
 {
 	struct link *link = &broker->links[index];
 
 	sessions_drop_link(link, SIVP_R_RESET, "the link was made anew");
-	channels_forget(link);
-	link_drop_reports(link);
+	link->known = link_goes_on(link, instance, size, epoch);
+	link->instance = instance;
+	link->size = size;
+	if (!link->known) {
+		link->due_epoch = 0;
+		channels_forget(link);
+	}
 	for (unsigned int end = 0; end < 2; end++)
 		link->end[end] = (struct link_end){ .vm = link->end[end].vm };
 	link->ops = ops;
 	link->backend = backend;
-	link->size = size;
 	link->epoch = epoch;
-	link->phase = LINK_RECOVER;
-	link->attended = link->bumping = link->used = link->unclean = false;
-	alloc_init(&link->alloc, size, broker->first_generation);
+	link->phase = LINK_START;
+	link->bumping = link->used = false;
+	link->unclean = true;
 	broker_settle(broker);
 }
 
@@ -361,8 +386,9 @@ void broker_link_ready(struct broker *broker, unsigned int index)
 {
 	struct link *link = &broker->links[index];
 
-	link->attended = true;
+	link->phase = LINK_RUN;
 	link_recover(link);
+	link_update(link);
 	broker_settle(broker);
 }
 
@@ -379,7 +405,6 @@ void broker_link_joined(struct broker *broker, unsigned int index, unsigned int 
 	e->ivposition = ivposition;
 	e->seen = vm_lists(e->vm, ivposition);
 	e->sent_epoch = e->acked_epoch = 0;
-	link_recover(link);
 	link_update(link);
 	broker_settle(broker);
 }
@@ -395,7 +420,6 @@ void broker_link_gone(struct broker *broker, unsigned int index, unsigned int en
 		e->joined = false;
 	}
 	link_set_epoch(link, epoch);
-	link_recover(link);
 	link_update(link);
 	broker_settle(broker);
 }

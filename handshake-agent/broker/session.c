@@ -488,6 +488,7 @@ static void session_grant(struct session *session)
 {
 	struct vm *client = &session->broker->vms[session->vm[CLIENT]];
 	struct link *link = session->link;
+	const char *service[2]; /* by end */
 	struct channel *channel;
 	const char *exceeded;
 	int err;
@@ -507,16 +508,16 @@ static void session_grant(struct session *session)
 		session_fail(session, SIVP_R_QUOTA, exceeded, -1, NULL);
 		return;
 	}
+	for (unsigned int side = 0; side < 2; side++)
+		service[side_end(session, side)] = session->service[side];
 	channel = channel_new(link, session->client_end, session->type, session->c2s_order,
-			      session->s2c_order, &err);
+			      session->s2c_order, session->sealed, service, &err);
 	if (!channel) {
-		session_fail(session, SIVP_R_NO_MEMORY, "no room in the link", -1, NULL);
+		session_fail(session, SIVP_R_NO_MEMORY,
+			     err == -EIO ? "the host's journal cannot be written" :
+					   "no room in the link", -1, NULL);
 		return;
 	}
-	for (unsigned int side = 0; side < 2; side++)
-		strcpy(channel->service[side_end(session, side)], session->service[side]);
-	limits_charge(channel);
-	channel->sealed = session->sealed;
 	loop_timer_cancel(&session->timer);
 	session->channel = channel;
 	session->state = SESSION_SERVER;
@@ -558,6 +559,8 @@ static void session_done(struct session *session)
 	session_audit(session, SIVP_R_NONE, NULL, NULL);
 	session->link->granted++;
 	session->link->n_half_open--;
+	session->channel->done = true;
+	record_channel(session->channel, JOURNAL_DONE);
 	session->channel = NULL;
 	side_detach(&session->side[CLIENT]);
 	side_detach(&session->side[SERVER]);

@@ -76,8 +76,8 @@ static const char *link_state(const struct link *link)
 {
 	if (link->phase == LINK_OFF)
 		return "no-switch";
-	if (link->phase == LINK_RECOVER)
-		return "recovering";
+	if (link->phase == LINK_START)
+		return "starting";
 	if (link->bumping)
 		return "resetting";
 	return link_grantable(link) ? "up" : "down";

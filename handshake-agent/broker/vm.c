@@ -234,7 +234,7 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 	const uint8_t *boot_id = msg->attr[SIVP_A_BOOT_ID].data;
 	char text[128];
 	unsigned int n;
-	bool reborn;
+	bool reborn, same;
 
 	if (!parse_positions(&msg->attr[SIVP_A_LINKS], positions, &n)) {
 		vm_violation(vm, "hello: an IVPosition twice");
@@ -264,6 +264,8 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 		audit_incarnation(vm, "its agent is here");
 	else
 		log_info("vm %s: its agent is back", vm->policy->name);
+	same = vm->known && !reborn && n == vm->n_positions &&
+	       memcmp(positions, vm->positions, n * sizeof(positions[0])) == 0;
 	vm->known = true;
 	vm->module_nonce = module_nonce;
 	memcpy(vm->boot_id, boot_id, sizeof(vm->boot_id));
@@ -274,6 +276,8 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 	vm->state = VM_REPORTING;
 	send_welcome(vm);
 	links_hello(vm, reborn);
+	if (!same)
+		record_vm(vm); /* after the ends of epochs: see journal.c */
 }
 
 static void vm_reported(struct vm *vm, const struct sivp_msg *msg)

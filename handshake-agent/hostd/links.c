@@ -234,7 +234,7 @@ static int add_link(struct links_link *link, uint32_t *epoch)
 }
 
 /* Lends the memory of a link and starts it in the broker. */
-static int start_link(struct links_link *link, uint32_t epoch)
+static int start_link(struct links_link *link, uint64_t instance, uint32_t epoch)
 {
 	union swp_msg msg = { 0 }, reply;
 	int err, memfd = -1;
@@ -251,8 +251,8 @@ static int start_link(struct links_link *link, uint32_t epoch)
 	link->memfd = memfd;
 	link->bump_sent = false;
 	memset(link->end, 0, sizeof(link->end));
-	broker_link_start(link->links->broker, link->index, &link_ops, link, reply.mem_reply.size,
-			  epoch);
+	broker_link_start(link->links->broker, link->index, &link_ops, link, instance,
+			  reply.mem_reply.size, epoch);
 	return 0;
 }
 
@@ -302,15 +302,16 @@ static int walk_state(struct links *links)
 	}
 }
 
-static int sync_links(struct links *links, bool same_switch)
+static int sync_links(struct links *links, uint64_t instance)
 {
+	bool same_switch = links->instance == instance;
 	uint32_t epoch = 0;
 	int err;
 
 	for (unsigned int i = 0; i < links->n_links; i++) {
 		err = add_link(&links->link[i], &epoch);
 		if (!err && !same_switch)
-			err = start_link(&links->link[i], epoch);
+			err = start_link(&links->link[i], instance, epoch);
 		if (err)
 			return err;
 	}
@@ -354,7 +355,6 @@ static int connect_or_start(struct links *links, struct swp_hello_reply *hello)
 static int links_connect(struct links *links)
 {
 	struct swp_hello_reply hello;
-	bool same;
 	int err;
 
 	links->fd = connect_or_start(links, &hello);
@@ -365,9 +365,8 @@ static int links_connect(struct links *links)
 		links->fd = -1;
 		return err;
 	}
-	same = links->instance == hello.instance;
-	err = sync_links(links, same);
-	if (!same)
+	err = sync_links(links, hello.instance);
+	if (links->instance != hello.instance)
 		links->instance = err ? 0 : hello.instance;
 	if (!err && links->fd < 0)
 		err = -ECONNRESET; /* lost meanwhile; the timer runs */

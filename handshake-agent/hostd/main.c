@@ -131,6 +131,7 @@ struct hostd {
 	struct ca *ca;
 	struct audit *audit;
 	struct revocations revoked;
+	struct journal *journal;
 	struct broker *broker;
 	struct links *links;
 	struct control *control;
@@ -314,6 +315,12 @@ static bool open_broker(struct hostd *hostd)
 	if (revocations_load(config->state, &hostd->revoked, stderr))
 		return false;
 	config->policy->revoked = &hostd->revoked;
+	hostd->journal = journal_open(config->state);
+	if (!hostd->journal) {
+		log_error("%s/" JOURNAL_FILE ": %s", config->state, strerror(errno));
+		return false;
+	}
+	broker.journal = hostd->journal;
 	broker.ca = hostd->ca;
 	broker.audit = hostd->audit;
 	hostd->broker = broker_new(&broker);
@@ -385,6 +392,7 @@ static void stop(struct hostd *hostd)
 	broker_free(hostd->broker);
 	control_close(hostd->control);
 	links_close(hostd->links);
+	journal_close(hostd->journal);
 	revocations_free(&hostd->revoked);
 	audit_close(hostd->audit);
 	ca_close(hostd->ca);

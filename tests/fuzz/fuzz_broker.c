@@ -515,7 +515,7 @@ static void start(bool restarted)
 	fz.broker = broker_new(&config);
 	for (unsigned int link = 0; link < N_LINKS; link++) {
 		fz.epoch[link] = 1;
-		broker_link_start(fz.broker, link, &ops, &fz.bump[link], LINK_SIZE, 1);
+		broker_link_start(fz.broker, link, &ops, &fz.bump[link], 77, LINK_SIZE, 1);
 	}
 	if (restarted)
 		broker_link_joined(fz.broker, LINK_AB, 0, 10);

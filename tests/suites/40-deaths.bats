@@ -70,8 +70,8 @@ ping_stop()
 	host_job_wait hostd || true
 	assert_ping 2
 	siv_hostd_start
-	host_job_await_line hostd 'vm cockpit: its agent is here'
-	host_job_await_line hostd 'vm adas: its agent is here'
+	host_job_await_line hostd 'vm cockpit: its agent is back'
+	host_job_await_line hostd 'vm adas: its agent is back'
 	assert_ping 3
 	check duplex 1
 	assert_ping 4
@@ -83,8 +83,8 @@ ping_stop()
 	host_job_stop hostd
 	assert_ping 1
 	siv_hostd_start
-	host_job_await_line hostd 'vm cockpit: its agent is here'
-	host_job_await_line hostd 'vm adas: its agent is here'
+	host_job_await_line hostd 'vm cockpit: its agent is back'
+	host_job_await_line hostd 'vm adas: its agent is back'
 	check duplex 1
 	assert_ping 2
 	ping_stop

@@ -89,8 +89,8 @@ connect_is() # full|resumed
 	connect_is resumed
 	host_job_stop hostd
 	siv_hostd_start
-	host_job_await_line hostd 'vm cockpit: its agent is here'
-	host_job_await_line hostd 'vm adas: its agent is here'
+	host_job_await_line hostd 'vm cockpit: its agent is back'
+	host_job_await_line hostd 'vm adas: its agent is back'
 	connect_is full
 	connect_is resumed
 }

@@ -129,8 +129,8 @@ audit_lines() { wc -l <"$SIV_AUDIT"; }
 	siv_ctl revoke service adas/check
 	host_job_stop hostd
 	siv_hostd_start
-	host_job_await_line hostd 'vm cockpit: its agent is here'
-	host_job_await_line hostd 'vm adas: its agent is here'
+	host_job_await_line hostd 'vm cockpit: its agent is back'
+	host_job_await_line hostd 'vm adas: its agent is back'
 	host_job_await_line hostd 'link cockpit--adas: up in epoch'
 	check refused $EKEYREVOKED
 	vm_job_kill adas agent

@@ -126,7 +126,7 @@ rotate_with_adas_stopped()
 	# to the host that agent is away now; it has missed that there was another one, and is told
 	host_job_await_line hostd 'ca-drop: .* every agent has renewed' 60
 	vm_run adas 'kill -CONT $(pidof sivshmem-agent)'
-	host_job_await_line hostd 'vm adas: its agent is here' 60
+	host_job_await_line hostd 'vm adas: its agent is back' 60
 	host_job_await_line hostd 'link cockpit--adas: up in epoch' 60
 	vm_run cockpit -t 120 siv-check run "$URL" duplex 1
 	assert_equal "$(status .former_authority)" null

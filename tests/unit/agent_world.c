@@ -13,6 +13,7 @@
 #include "remove_tree.h"
 
 #define LINK_SIZE (16u << 20)
+#define SWITCH_INSTANCE 77
 
 struct world w;
 
@@ -58,14 +59,22 @@ void advance_ms(unsigned int ms)
 void start_broker(void)
 {
 	struct broker_config config = { .loop = w.loop, .policy = w.policy, .ca = w.ca,
-					.audit = w.audit };
+					.audit = w.audit, .journal = journal_open(w.dir) };
 
+	assert_non_null(config.journal);
+	w.journal = config.journal;
 	w.broker = broker_new(&config);
 	assert_non_null(w.broker);
-	broker_link_start(w.broker, 0, &link_ops, NULL, LINK_SIZE, w.epoch);
+	broker_link_start(w.broker, 0, &link_ops, NULL, SWITCH_INSTANCE, LINK_SIZE, w.epoch);
 	for (int i = 0; i < NR_VMS; i++)
 		broker_link_joined(w.broker, 0, i, w.kernel[i].links[0].ivposition);
 	broker_link_ready(w.broker, 0);
+}
+
+void stop_broker(void)
+{
+	broker_free(w.broker);
+	journal_close(w.journal);
 }
 
 int new_stream(int vm)
@@ -164,7 +173,7 @@ int world_teardown(void **state)
 			stop_agent(i);
 		agent_config_free(&w.config[i]);
 	}
-	broker_free(w.broker);
+	stop_broker();
 	audit_close(w.audit);
 	ca_close(w.ca);
 	policy_free(w.policy);

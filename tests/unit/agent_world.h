@@ -34,6 +34,7 @@ extern struct world {
 	struct policy *policy;
 	struct ca *ca;
 	struct audit *audit;
+	struct journal *journal; /* of that broker */
 	struct broker *broker;
 	uint32_t epoch;
 	struct agent_config config[NR_VMS];
@@ -53,6 +54,7 @@ void advance_ms(unsigned int ms);
 
 /* Parts that a test takes away and brings back. */
 void start_broker(void);
+void stop_broker(void);
 void start_agent(int vm);
 void stop_agent(int vm);
 /* The agent's end of a new control stream of that VM. */

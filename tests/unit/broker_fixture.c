@@ -3,6 +3,7 @@
 #include "broker_fixture.h"
 
 #include "common/log.h"
+#include "remove_tree.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -127,14 +128,43 @@ void fx_new_broker(struct fixture *fx)
 		.policy = fx->policy,
 		.ca = fx->ca,
 		.audit = fx->audit,
+		.journal = journal_open(fx->state),
 		.limits = fx->limits,
 		.stream_ended = stream_ended,
 		.arg = fx,
 		.wall_clock = wall_seconds,
 	};
 
+	assert_non_null(config.journal);
+	fx->journal = config.journal;
 	fx->broker = broker_new(&config);
 	assert_non_null(fx->broker);
+}
+
+void fx_kill_broker(struct fixture *fx)
+{
+	char path[64], text[1 << 16];
+	size_t len;
+	FILE *file;
+
+	fx_journal_path(fx, path);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	len = fread(text, 1, sizeof(text), file);
+	assert_true(len < sizeof(text));
+	fclose(file);
+	fx_free_broker(fx);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(text, 1, len, file), len);
+	fclose(file);
+	for (unsigned int i = 0; i < N_LINKS; i++)
+		fx->link[i].bump_asked = false;
+}
+
+void fx_journal_path(const struct fixture *fx, char path[64])
+{
+	snprintf(path, 64, "%s/" JOURNAL_FILE, fx->state);
 }
 
 static void close_agent(struct fx_agent *agent)
@@ -149,6 +179,8 @@ void fx_free_broker(struct fixture *fx)
 {
 	broker_free(fx->broker);
 	fx->broker = NULL;
+	journal_close(fx->journal);
+	fx->journal = NULL;
 	for (unsigned int vm = 0; vm < N_VMS; vm++)
 		close_agent(&fx->agent[vm]);
 }
@@ -156,8 +188,8 @@ void fx_free_broker(struct fixture *fx)
 void fx_start_links(struct fixture *fx)
 {
 	for (unsigned int i = 0; i < N_LINKS; i++)
-		broker_link_start(fx->broker, i, &fake_ops, &fx->link[i], FX_LINK_SIZE,
-				  fx->link[i].epoch);
+		broker_link_start(fx->broker, i, &fake_ops, &fx->link[i], fx->instance,
+				  FX_LINK_SIZE, fx->link[i].epoch);
 }
 
 void fx_links_ready(struct fixture *fx)
@@ -207,6 +239,9 @@ int fx_setup(void **state)
 		assert_non_null(fx->link[i].memory);
 	}
 	fx_init_agents(fx);
+	strcpy(fx->state, "/tmp/siv-state-XXXXXX");
+	assert_non_null(mkdtemp(fx->state));
+	fx->instance = 77;
 	fx_new_broker(fx);
 	fx_start_links(fx);
 	fx_links_ready(fx);
@@ -225,6 +260,7 @@ int fx_teardown(void **state)
 	loop_free(fx->loop);
 	for (unsigned int i = 0; i < N_LINKS; i++)
 		free(fx->link[i].memory);
+	assert_int_equal(remove_tree(fx->state), 0);
 	free(fx);
 	return 0;
 }
@@ -446,6 +482,17 @@ void fx_ack(struct fixture *fx, unsigned int vm, uint32_t position, uint32_t epo
 	sivp_put_u32(b, SIVP_A_EPOCH, epoch);
 	sivp_put_u32(b, SIVP_A_UP, 1);
 	fx_send(fx, vm);
+}
+
+const struct sivp_msg *fx_expect_link(struct fixture *fx, unsigned int vm, uint32_t position,
+				      uint32_t epoch, bool up)
+{
+	const struct sivp_msg *msg = fx_expect(fx, vm, SIVP_LINK);
+
+	assert_int_equal(sivp_u32(msg, SIVP_A_IVPOSITION), position);
+	assert_int_equal(sivp_u32(msg, SIVP_A_EPOCH), epoch);
+	assert_int_equal(sivp_u32(msg, SIVP_A_UP), up);
+	return msg;
 }
 
 void fx_expect_link_up(struct fixture *fx, unsigned int vm, uint32_t position)

@@ -58,6 +58,9 @@ struct fixture {
 	struct policy *policy;
 	struct ca *ca;
 	struct audit *audit;
+	char state[32]; /* folder of the journal */
+	struct journal *journal;
+	uint64_t instance; /* of the switch */
 	struct broker *broker;
 	struct broker_limits limits;
 	struct fx_agent agent[N_VMS];
@@ -80,11 +83,18 @@ int fx_setup(void **state);
 int fx_teardown(void **state);
 /* The agents alone; with fx->loop NULL the broker is a daemon, and messages are waited for. */
 void fx_init_agents(struct fixture *fx);
-/* Another broker in place of the one that there was; all streams are cut. Links start anew. */
+/*
+ * Another broker in place of the one that there was, with its journal; all streams are cut. The
+ * links start, of the switch that there was.
+ */
 void fx_restart_broker(struct fixture *fx);
-/* Without streams, links, anything: for tests of fx_restart_broker() in steps. */
+/* The same, killed: nothing that it does at its end gets into the journal. */
+void fx_kill_broker(struct fixture *fx);
+/* The parts of fx_restart_broker(). */
 void fx_new_broker(struct fixture *fx);
 void fx_free_broker(struct fixture *fx);
+/* The journal's file, for who reads, breaks or removes it. */
+void fx_journal_path(const struct fixture *fx, char path[64]);
 void fx_start_links(struct fixture *fx);
 /* The switch has told all there was. */
 void fx_links_ready(struct fixture *fx);
@@ -114,6 +124,9 @@ void fx_send_hello(struct fixture *fx, unsigned int vm);
 void fx_hello(struct fixture *fx, unsigned int vm); /* and WELCOME */
 void fx_reported(struct fixture *fx, unsigned int vm);
 void fx_ack(struct fixture *fx, unsigned int vm, uint32_t position, uint32_t epoch);
+/* LINK arrives, and says so. */
+const struct sivp_msg *fx_expect_link(struct fixture *fx, unsigned int vm, uint32_t position,
+				      uint32_t epoch, bool up);
 /* LINK UP = 1 arrives and is acknowledged. */
 void fx_expect_link_up(struct fixture *fx, unsigned int vm, uint32_t position);
 /* A and B (and C) joined, said hello, reported nothing, and took their links. */

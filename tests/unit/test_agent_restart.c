@@ -151,7 +151,7 @@ static void test_a_broker_restarts_and_loses_nothing(void **state)
 		p[i] = connect_cache();
 		connected(p[i]);
 	}
-	broker_free(w.broker);
+	stop_broker();
 	w.broker = NULL;
 	pump();
 	/* One closes on both sides meanwhile: the agents keep that for the next broker. */
@@ -201,7 +201,7 @@ static void test_the_host_goes_in_the_middle_of_a_connect(void **state)
 	struct fake_process *q = connect_cache();
 
 	assert_true(p->waiting && q->waiting);
-	broker_free(w.broker);
+	stop_broker();
 	w.broker = NULL;
 	pump();
 	assert_int_equal(w.agent[COCKPIT].nr_sessions, 1);

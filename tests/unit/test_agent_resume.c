@@ -94,7 +94,7 @@ static void test_what_ends_it(void **state)
 		assert_true(resumes());
 	}
 	/* so does the host */
-	broker_free(w.broker);
+	stop_broker();
 	start_broker();
 	for (int vm = 0; vm < NR_VMS; vm++) {
 		pump();

@@ -174,10 +174,10 @@ static void test_refused_before_link_is_acknowledged(void **state)
 	fx_connect(fx, A);
 	fx_hello(fx, A);
 	fx_expect(fx, A, SIVP_LINK); /* down */
+	fx_expect_link_up(fx, A, SIVP_LOCAL);
 	fx_open(fx, A, 1, "cli", "b", "srv");
 	fx_expect_reject(fx, A, 1, SIVP_R_VM_DOWN); /* A has not reported */
 	fx_reported(fx, A);
-	fx_expect_link_up(fx, A, SIVP_LOCAL);
 	fx_open(fx, A, 2, "cli", "b", "srv");
 	fx_expect_reject(fx, A, 2, SIVP_R_VM_DOWN); /* B is not there */
 	fx_connect(fx, B);

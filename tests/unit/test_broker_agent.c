@@ -320,6 +320,7 @@ static void test_who_says_no_hello_is_asked_for_one(void **state)
 	fx_hello(fx, A);
 	fx_connect(fx, B);
 	fx_hello(fx, B);
+	fx_expect_link_up(fx, B, SIVP_LOCAL);
 	loop_advance(fx->loop, 100000 * LOOP_NS_PER_MS);
 	fx_expect_nothing(fx, B);
 	/* and who goes before is not asked any more */

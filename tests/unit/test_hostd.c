@@ -119,6 +119,9 @@ static void test_vm_killed_while_no_hostd_looked(void **state)
 	fx_reported(&d->fx, A);
 	msg = hostd_expect_link(d, A, d->fx.agent[A].positions[0], false);
 	assert_true(sivp_u32(msg, SIVP_A_EPOCH) > channel.epoch);
+	assert_int_equal(hostd_count_channels(d), 1); /* A has it until it says otherwise */
+	fx_closed(&d->fx, A, &channel, 0);
+	hostd_barrier(d);
 	assert_int_equal(hostd_count_channels(d), 0);
 }
 

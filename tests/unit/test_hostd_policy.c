@@ -170,11 +170,11 @@ static void test_revocations_survive_a_killed_hostd(void **state)
 	fx_report(fx, B, &channel, 1, "a", "srv", "cli");
 	fx_reported(fx, B);
 	for (unsigned int vm = A; vm <= B; vm++) {
-		fx_expect_close(fx, vm, &channel, vm != A);
-		assert_int_equal(sivp_u32(&fx->agent[vm].msg, SIVP_A_REASON), SIVP_R_REVOKED);
 		fx_ack(fx, vm, fx->agent[vm].positions[0],
 		       sivp_u32(hostd_expect_link(d, vm, fx->agent[vm].positions[0], true),
 				SIVP_A_EPOCH));
+		fx_expect_close(fx, vm, &channel, vm != A);
+		assert_int_equal(sivp_u32(&fx->agent[vm].msg, SIVP_A_REASON), SIVP_R_REVOKED);
 	}
 	hostd_barrier(d);
 	fx_open(fx, A, 2, "cli", "b", "srv");

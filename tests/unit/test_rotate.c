@@ -547,7 +547,7 @@ static void test_a_host_restarted_in_the_middle(void **state)
 	let_go();
 	assert_false(has_renewed(ADAS));
 	kept = identity(COCKPIT)->context;
-	broker_free(w.broker);
+	stop_broker();
 	start_broker();
 	for (int vm = 0; vm < NR_VMS; vm++) {
 		pump();
@@ -571,9 +571,10 @@ static void test_who_is_trusted_is_taken_as_a_whole(void **state)
 	struct sivp_msg m;
 	size_t used, len;
 	uint8_t list[SIVP_CERTS_MAX];
+	const uint8_t *trusted = ca_trusted(w.ca, &len);
 
 	(void)state;
-	memcpy(list, ca_trusted(w.ca, &len), len);
+	memcpy(list, trusted, len);
 	list[len] = 0x30;
 	sivp_begin(&b, SIVP_HOST, SIVP_CHANGED, 0);
 	sivp_put_blob(&b, SIVP_A_CA, list, len + 1);
