@@ -74,8 +74,8 @@ struct broker_config {
 struct broker;
 
 /*
- * Policy, CA, audit log, journal and loop are borrowed and must outlive the broker. NULL: no memory, or no
- * random numbers.
+ * Policy, CA, audit log, journal and loop are borrowed and must outlive the broker. NULL: no memory,
+ * or no random numbers.
  */
 struct broker *broker_new(const struct broker_config *config);
 /* Closes all streams. What the guests have open stays open. */

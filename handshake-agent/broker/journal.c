@@ -17,9 +17,9 @@
  * names one channel and no other.
  *
  * A record is written before what it tells of is done: a grant before the first GRANT, the end of
- * an epoch before the switch is asked, a local link's epoch before its kernel hears of it. A VM's new
- * incarnation is the one exception: it comes after the ends of the epochs that it causes, so that
- * whoever dies in between sees it again. write(2) without fsync: what takes the page cache takes
+ * an epoch before the switch is asked, a local link's epoch before its kernel hears of it. A VM's
+ * new incarnation is the one exception: it comes after the ends of the epochs that it causes, so
+ * that whoever dies in between sees it again. write(2) without fsync: what takes the page cache takes
  * the VMs.
  *
  * What can be wrong with it:

@@ -174,7 +174,9 @@ static void test_nothing_else_is_a_record(void **state)
 		"vm a 000000000000000000000000000000AA 1 -", "done a--b 1", "free a--b 1 2 3",
 		"grant a--b 1 2 3 4 13 13 1 2 0 5 6 cli srv", "grant a--b 1 2 3 4 13 13 1 0 0 5 6 cli",
 		"grant a--b 1 2 3 4 13 13 1 0 0 5 6 CLI srv", "grants a--b 1 2 3 4 13 13 1 0 0 5 6 c s",
-		"grant a--b 1 2 3 4 13 13 1 0 2 5 6 c s", "gran a--b 1 2 3 4 13 13 1 0 0 5 6 c s", "sivshmem-journal 1",
+		"grant a--b 1 2 3 4 13 13 1 0 2 5 6 c s",
+		"gran a--b 1 2 3 4 13 13 1 0 0 5 6 c s",
+		"sivshmem-journal 1",
 	};
 	struct journal_record record;
 	char line[JOURNAL_LINE_MAX], again[JOURNAL_LINE_MAX];
