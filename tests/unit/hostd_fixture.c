@@ -227,6 +227,7 @@ void hostd_barrier(struct daemon_fixture *d)
 struct fx_channel hostd_bring_up(struct daemon_fixture *d)
 {
 	struct fixture *fx = &d->fx;
+	struct fx_channel channel;
 	uint32_t epoch;
 
 	fx->agent[A].positions[0] = hostd_start_qemu(d, A, "a--b.0.sock");
@@ -243,7 +244,9 @@ struct fx_channel hostd_bring_up(struct daemon_fixture *d)
 		fx_ack(fx, vm, fx->agent[vm].positions[0], epoch);
 	}
 	hostd_barrier(d);
-	return fx_connected(fx, 1, B, "srv");
+	channel = fx_connected(fx, 1, B, "srv");
+	hostd_barrier(d); /* it has heard that both have attached */
+	return channel;
 }
 
 int hostd_setup(void **state)
