@@ -47,8 +47,7 @@ epoch() { siv_ctl --json status | jq '.links[] | select(.link == "cockpit--adas"
 
 ping_start()
 {
-	vm_job cockpit ping siv-check run "$URL" ping
-	vm_job_await_line cockpit ping connected
+	siv_connected cockpit ping siv-check run "$URL" ping
 }
 
 assert_ping() # N

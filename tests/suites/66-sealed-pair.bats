@@ -234,8 +234,7 @@ assert_violations() # N
 }
 
 @test "a restarted host keeps what is sealed" {
-	vm_job cockpit hold siv-check run "$URL" hold
-	vm_job_await_line cockpit hold connected
+	siv_connected cockpit hold siv-check run "$URL" hold
 	host_job_stop hostd
 	siv_hostd_start
 	host_job_await_line hostd 'link cockpit--adas: goes on with 2 channels'

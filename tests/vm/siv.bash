@@ -107,6 +107,20 @@ siv_await_no_channels()
 			'link cockpit--adas: a channel is free again, 0 are open' 30 "$from" >/dev/null
 }
 
+# Starts JOB in VM, and waits until it says that it is connected and the host has heard so from both
+# kernels: a host that is restarted before that resets the channel.
+siv_connected() # VM JOB COMMAND...
+{
+	local vm=$1 job=$2 from
+
+	shift 2
+	from=$(($(wc -l <"$SIV_AUDIT") + 1))
+	vm_job "$vm" "$job" "$@"
+	vm_job_await_line "$vm" "$job" connected
+	grep -q -m1 '"event":"connect","verdict":"allowed"' \
+		< <(exec timeout 30 tail -f -n "+$from" "$SIV_AUDIT")
+}
+
 # The memory that both QEMUs map, as the host sees it.
 siv_link_memory()
 {
