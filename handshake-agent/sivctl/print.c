@@ -102,16 +102,18 @@ void print_ca(const json_t *reply, FILE *out)
 static void print_opened(const json_t *opened, FILE *out)
 {
 	const json_t *services = json_object_get(opened, "services"), *taken;
-	const char *service;
+	const char *service, *before = ":";
 	char size[32];
 
 	if (!number(opened, "channels"))
 		return;
-	fprintf(out, "    connected: %jd channels, %s:", number(opened, "channels"),
+	fprintf(out, "    connected: %jd channels, %s", number(opened, "channels"),
 		size_text(number(opened, "memory"), size));
-	json_object_foreach((json_t *)services, service, taken)
-		fprintf(out, " %s %jd, %s;", service, number(taken, "channels"),
+	json_object_foreach((json_t *)services, service, taken) {
+		fprintf(out, "%s %s %jd, %s", before, service, number(taken, "channels"),
 			size_text(number(taken, "memory"), size));
+		before = ";";
+	}
 	fputc('\n', out);
 }
 
