@@ -314,6 +314,8 @@ enum sivp_reason channel_check(const struct channel *channel, const char *text);
 void limits_apply(struct broker *broker);
 /* Takes a token for an open of that VM's service. NULL: there was one; else why not. */
 const char *limits_take_open(struct vm *vm, const char *service);
+/* No place for @more sides of a session on @link, one of that VM's? */
+bool limits_full(const struct vm *vm, const struct link *link, unsigned int more);
 /* One more channel of @length bytes would be too much: says for whom. NULL: it would not. */
 const char *limits_exceeded(struct vm *vm, const char *service, uint64_t length);
 /* From when its services are known until it is freed, a channel counts as its client's. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What a VM and each of its services take of what host.conf lets them have: opens a second, open
- * channels, and the memory of links in these.
+ * What a VM and each of its services take of what host.conf lets them have: opens a second, places
+ * for connects under way, open channels, and the memory of links in these.
  *
  * Whoever connects pays. If its peer did, one client could use up what a server may have, and so
  * shut out that server's other clients; what a server takes by accepting is bounded by the links
@@ -101,6 +101,37 @@ const char *limits_exceeded(struct vm *vm, const char *service, uint64_t length)
 	if (!fits(&vm->taken, &vm->policy->limits, length))
 		return "its VM has as many channels, or as much memory in them, as it may";
 	return NULL;
+}
+
+/* Places of a VM that half-open connects on that link of its take. */
+static unsigned int places(const struct link *link)
+{
+	return link->n_half_open * (link_is_local(link) ? 2 : 1);
+}
+
+/*
+ * No place for @more sides of a session on @link? Half of a VM's places are kept for its links in
+ * equal shares: whoever lets connects hang, on however many links, leaves each other link what it
+ * has not used of its share. (A limit that is too small to be shared is not.)
+ */
+bool limits_full(const struct vm *vm, const struct link *link, unsigned int more)
+{
+	const struct broker *broker = vm->broker;
+	unsigned int cap = broker->config.limits.sessions_per_vm, n = 0, kept = 0, share;
+
+	for (unsigned int i = 0; i < broker->n_links; i++)
+		n += broker->links[i].end[0].vm == vm || broker->links[i].end[1].vm == vm;
+	share = cap / 2 / n;
+	for (unsigned int i = 0; i < broker->n_links; i++) {
+		const struct link *other = &broker->links[i];
+
+		if (other != link && (other->end[0].vm == vm || other->end[1].vm == vm) &&
+		    places(other) < share)
+			kept += share - places(other);
+	}
+	if (places(link) + more <= share)
+		kept = 0;
+	return vm->n_sides + more + kept > cap;
 }
 
 static struct vm *client_of(const struct channel *channel)

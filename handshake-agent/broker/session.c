@@ -193,37 +193,6 @@ static void open_refused_why(struct vm *vm, const struct sivp_msg *msg,
 	open_refused(vm, msg, verdict);
 }
 
-/* Places of a VM that half-open connects on that link of its take. */
-static unsigned int places(const struct link *link)
-{
-	return link->n_half_open * (link_is_local(link) ? 2 : 1);
-}
-
-/*
- * No place for @more sides of a session on @link? Half of a VM's places are kept for its links in
- * equal shares: whoever lets connects hang, on however many links, leaves each other link what it
- * has not used of its share. (A limit that is too small to be shared is not.)
- */
-static bool vm_full(const struct vm *vm, const struct link *link, unsigned int more)
-{
-	const struct broker *broker = vm->broker;
-	unsigned int cap = broker->config.limits.sessions_per_vm, n = 0, kept = 0, share;
-
-	for (unsigned int i = 0; i < broker->n_links; i++)
-		n += broker->links[i].end[0].vm == vm || broker->links[i].end[1].vm == vm;
-	share = cap / 2 / n;
-	for (unsigned int i = 0; i < broker->n_links; i++) {
-		const struct link *other = &broker->links[i];
-
-		if (other != link && (other->end[0].vm == vm || other->end[1].vm == vm) &&
-		    places(other) < share)
-			kept += share - places(other);
-	}
-	if (places(link) + more <= share)
-		kept = 0;
-	return vm->n_sides + more + kept > cap;
-}
-
 /* What policy has allowed and cannot be now. NULL: it can. */
 static const char *open_impossible(struct vm *client, struct vm *server, struct link *link,
 				   const struct sivp_msg *msg, enum sivp_reason *reason)
@@ -241,9 +210,9 @@ static const char *open_impossible(struct vm *client, struct vm *server, struct 
 	if (!link_grantable(link))
 		return "the link is not up on both ends";
 	*reason = SIVP_R_LIMIT;
-	if (vm_full(client, link, 1 + (client == server)))
+	if (limits_full(client, link, 1 + (client == server)))
 		return "too many connects on their way from or to the client's VM";
-	if (vm_full(server, link, 1 + (client == server)))
+	if (limits_full(server, link, 1 + (client == server)))
 		return "too many connects on their way from or to the target's VM";
 	if (link->n_half_open >= limits->sessions_per_pair)
 		return "too many connects on their way between the two VMs";
