@@ -8,9 +8,7 @@ load ../vm/vm
 source "$VM_TOP/tests/vm/siv.bash"
 
 URL=siv://adas/check
-OTHER=siv://adas/cache
 EKEYREJECTED=129
-PINGS=$VM_RUN/pings
 
 setup_file()
 {
@@ -18,13 +16,7 @@ setup_file()
 	vm_pair cockpit adas
 	siv_guest cockpit
 	siv_guest adas
-	vm_job adas server siv-check serve siv:///check
-	vm_job_await_line adas server listening
-	vm_job adas other -u redis siv-check serve siv:///cache
-	vm_job_await_line adas other listening
-	vm_job cockpit ping siv-check run "$OTHER" ping
-	vm_job_await_line cockpit ping connected
-	echo 0 >"$PINGS"
+	siv_serve_and_ping
 	vm_job cockpit traffic "until [ -e /tmp/enough ]
 		do siv-check run $URL duplex 1 || exit 1; echo round; done"
 }
@@ -34,11 +26,7 @@ teardown_file() { siv_teardown_file; }
 # The channel is the one that it was, and no connect has failed.
 teardown()
 {
-	local n=$(($(<"$PINGS") + 1))
-
-	vm_job_signal cockpit ping USR1
-	vm_job_await_line cockpit ping "pong $n\$"
-	echo "$n" >"$PINGS"
+	siv_assert_ping
 	vm_check_logs
 }
 

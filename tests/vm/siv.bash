@@ -121,6 +121,28 @@ siv_connected() # VM JOB COMMAND...
 		< <(exec timeout 30 tail -f -n "+$from" "$SIV_AUDIT")
 }
 
+# In adas a server of "check" and, as redis, one of "cache"; from cockpit a channel to the latter, which
+# siv_assert_ping asks after each test whether it is still the one that it was.
+siv_serve_and_ping()
+{
+	vm_job adas server siv-check serve siv:///check
+	vm_job_await_line adas server listening
+	vm_job adas other -u redis siv-check serve siv:///cache
+	vm_job_await_line adas other listening
+	vm_job cockpit ping siv-check run siv://adas/cache ping
+	vm_job_await_line cockpit ping connected
+	echo 0 >"$VM_RUN/pings"
+}
+
+siv_assert_ping()
+{
+	local n=$(($(<"$VM_RUN/pings") + 1))
+
+	vm_job_signal cockpit ping USR1
+	vm_job_await_line cockpit ping "pong $n\$"
+	echo "$n" >"$VM_RUN/pings"
+}
+
 # The memory that both QEMUs map, as the host sees it.
 siv_link_memory()
 {
