@@ -29,11 +29,12 @@ struct authority {
 };
 
 struct ca {
+	struct ca_view view;
+	ca_issue_fn *remote; /* NULL: the key is here, and what follows is in use */
+	void *remote_arg;
 	struct authority now, former;
 	int64_t former_until;
 	int64_t issued_until; /* the latest notAfter of a leaf that we have issued by it */
-	uint8_t trusted[SIVP_CERTS_MAX]; /* DER */
-	size_t trusted_len;
 	uint32_t leaf_lifetime_s;
 };
 
@@ -304,12 +305,33 @@ static size_t both_trusted(const struct authority *now, const struct authority *
 	return used;
 }
 
-static int set_trusted(struct ca *ca, char error[CA_ERROR_LEN])
+static void describe(const struct authority *authority, int64_t until, struct ca_info *info)
 {
-	ca->trusted_len = both_trusted(&ca->now, &ca->former, ca->trusted);
-	if (ca->trusted_len)
-		return 0;
-	return ca_openssl_error(error, "CA: its certificate");
+	BIO *out = BIO_new(BIO_s_mem());
+	int len = -1;
+
+	*info = (struct ca_info){ .not_after = authority->not_after, .until = until };
+	memcpy(info->digest, authority->digest, sizeof(info->digest));
+	if (out && X509_NAME_print_ex(out, X509_get_subject_name(authority->cert), 0,
+				      XN_FLAG_ONELINE) >= 0)
+		len = BIO_read(out, info->name, sizeof(info->name) - 1);
+	if (len < 0)
+		info->name[0] = '\0';
+	BIO_free(out);
+	ERR_clear_error();
+}
+
+/* Says what the authority is now. */
+static int set_view(struct ca *ca, char error[CA_ERROR_LEN])
+{
+	struct ca_view *view = &ca->view;
+
+	*view = (struct ca_view){ .has_former = ca->former.cert };
+	describe(&ca->now, 0, &view->now);
+	if (view->has_former)
+		describe(&ca->former, ca->former_until, &view->former);
+	view->trusted_len = both_trusted(&ca->now, &ca->former, view->trusted);
+	return view->trusted_len ? 0 : ca_openssl_error(error, "CA: its certificate");
 }
 
 void ca_set_lifetime(struct ca *ca, uint32_t leaf_lifetime_s)
@@ -352,7 +374,7 @@ int ca_open(const struct ca_options *options, struct ca **out, char error[CA_ERR
 	err = options->certificate ? load_supplied(&ca->now, options, error) :
 				     load_own(&ca->now, options, error);
 	if (check_authority(&ca->now, options, err, error) || open_former(ca, options, error) ||
-	    set_trusted(ca, error)) {
+	    set_view(ca, error)) {
 		ca_close(ca);
 		return -1;
 	}
@@ -367,12 +389,6 @@ void ca_close(struct ca *ca)
 	authority_free(&ca->now);
 	authority_free(&ca->former);
 	free(ca);
-}
-
-const uint8_t *ca_trusted(const struct ca *ca, size_t *len)
-{
-	*len = ca->trusted_len;
-	return ca->trusted;
 }
 
 /* Rotation */
@@ -449,7 +465,7 @@ int ca_rotate(struct ca *ca, const struct ca_options *options, char error[CA_ERR
 	ca->former.key = NULL;
 	ca->now = next;
 	ca->issued_until = 0;
-	return set_trusted(ca, error);
+	return set_view(ca, error);
 
 err_free:
 	authority_free(&next);
@@ -467,46 +483,57 @@ int ca_drop(struct ca *ca, const char *state, char error[CA_ERROR_LEN])
 	if (state_file(state, CA_FORMER_FILE, path, error) || ca_file_remove_former(path, error))
 		return -1;
 	authority_free(&ca->former);
-	return set_trusted(ca, error);
-}
-
-static void describe(const struct authority *authority, int64_t until, struct ca_info *info)
-{
-	BIO *out = BIO_new(BIO_s_mem());
-	int len = -1;
-
-	*info = (struct ca_info){ .not_after = authority->not_after, .until = until };
-	memcpy(info->digest, authority->digest, sizeof(info->digest));
-	if (out && X509_NAME_print_ex(out, X509_get_subject_name(authority->cert), 0,
-				      XN_FLAG_ONELINE) >= 0)
-		len = BIO_read(out, info->name, sizeof(info->name) - 1);
-	if (len < 0)
-		info->name[0] = '\0';
-	BIO_free(out);
-	ERR_clear_error();
+	return set_view(ca, error);
 }
 
 void ca_describe(const struct ca *ca, struct ca_info *info)
 {
-	describe(&ca->now, 0, info);
+	*info = ca->view.now;
 }
 
 bool ca_describe_former(const struct ca *ca, struct ca_info *info)
 {
-	if (!ca->former.cert)
-		return false;
-	describe(&ca->former, ca->former_until, info);
-	return true;
+	*info = ca->view.former;
+	return ca->view.has_former;
 }
 
 bool ca_has_former(const struct ca *ca)
 {
-	return ca->former.cert;
+	return ca->view.has_former;
 }
 
 const uint8_t *ca_digest(const struct ca *ca)
 {
-	return ca->now.digest;
+	return ca->view.now.digest;
+}
+
+const uint8_t *ca_trusted(const struct ca *ca, size_t *len)
+{
+	*len = ca->view.trusted_len;
+	return ca->view.trusted;
+}
+
+/* An authority elsewhere */
+
+struct ca *ca_new_remote(ca_issue_fn *issue, void *arg)
+{
+	struct ca *ca = calloc(1, sizeof(*ca));
+
+	if (ca) {
+		ca->remote = issue;
+		ca->remote_arg = arg;
+	}
+	return ca;
+}
+
+const struct ca_view *ca_view(const struct ca *ca)
+{
+	return &ca->view;
+}
+
+void ca_set_view(struct ca *ca, const struct ca_view *view)
+{
+	ca->view = *view;
 }
 
 /* Leaves */
@@ -581,6 +608,9 @@ enum sivp_reason ca_issue(struct ca *ca, const uint8_t *csr, size_t csr_len, con
 	uint8_t *out = chain;
 	int len;
 
+	if (ca->remote)
+		return ca->remote(ca->remote_arg, csr, csr_len, spiffe_id, chain, chain_len,
+				  not_after, error);
 	if (ca->now.not_after <= now) {
 		snprintf(error, CA_ERROR_LEN, "CA: its own certificate has expired");
 		return SIVP_R_EXPIRED;

@@ -34,6 +34,25 @@
 
 struct ca;
 
+/* What people are told about an authority. */
+struct ca_info {
+	char name[CA_NAME_LEN]; /* its certificate's subject */
+	uint8_t digest[SIV_DIGEST_LEN]; /* SHA-256 of its certificate */
+	int64_t not_after; /* its certificate's */
+	/*
+	 * Of a former one: what it has issued has expired by then. (What an earlier process issued
+	 * for longer than certificates last now may not have: its service enrols anew then.)
+	 */
+	int64_t until;
+};
+/* All of an authority that is public. */
+struct ca_view {
+	struct ca_info now, former;
+	bool has_former;
+	size_t trusted_len;
+	uint8_t trusted[SIVP_CERTS_MAX]; /* DER: what issues, then the former one if there is one */
+};
+
 struct ca_options {
 	const char *domain;      /* trust domain; into the subject of a self-made authority */
 	const char *state;       /* folder for CA_FILE; made with mode 0700 if it is not there */
@@ -54,12 +73,6 @@ void ca_close(struct ca *ca);
 void ca_set_lifetime(struct ca *ca, uint32_t leaf_lifetime_s);
 
 /*
- * The trusted certificates, DER: the authority's that issues, then the former one's if there is
- * one. Valid until the next of ca_rotate(), ca_drop() and ca_close().
- */
-const uint8_t *ca_trusted(const struct ca *ca, size_t *len);
-
-/*
  * Another authority issues from now on, and the former one is trusted on: the supplied one of
  * @options, or one that is made anew. (Where the former one was supplied and @options have none, it
  * is the one of the state folder.) 0; or -1 with a text, and nothing has changed: it cannot be used,
@@ -70,23 +83,14 @@ int ca_rotate(struct ca *ca, const struct ca_options *options, char error[CA_ERR
 /* The former authority is trusted no more. 0, or -1 with a text, and nothing has changed. */
 int ca_drop(struct ca *ca, const char *state, char error[CA_ERROR_LEN]);
 
-/* What people are told about an authority. */
-struct ca_info {
-	char name[CA_NAME_LEN]; /* its certificate's subject */
-	uint8_t digest[SIV_DIGEST_LEN]; /* SHA-256 of its certificate */
-	int64_t not_after; /* its certificate's */
-	/*
-	 * Of a former one: what it has issued has expired by then. (What an earlier process issued
-	 * for longer than certificates last now may not have: its service enrols anew then.)
-	 */
-	int64_t until;
-};
 void ca_describe(const struct ca *ca, struct ca_info *info);
 /* False: there is no former authority. */
 bool ca_describe_former(const struct ca *ca, struct ca_info *info);
 bool ca_has_former(const struct ca *ca);
 /* ca_info.digest of the authority that issues. */
 const uint8_t *ca_digest(const struct ca *ca);
+/* ca_view.trusted. Valid until the next of ca_rotate(), ca_drop(), ca_set_view() and ca_close(). */
+const uint8_t *ca_trusted(const struct ca *ca, size_t *len);
 
 /*
  * A certificate for @spiffe_id and the public key of the PKCS#10 request @csr (DER): its signature
@@ -98,5 +102,17 @@ const uint8_t *ca_digest(const struct ca *ca);
 enum sivp_reason ca_issue(struct ca *ca, const uint8_t *csr, size_t csr_len, const char *spiffe_id,
 			  int64_t now, uint8_t *chain, size_t *chain_len, int64_t *not_after,
 			  char error[CA_ERROR_LEN]);
+
+/*
+ * An authority whose key another process has: ca_issue() asks @issue, whose clock is that
+ * process's, and what else there is to know is what ca_set_view() has said last. It can neither be
+ * rotated nor dropped here. NULL: no memory.
+ */
+typedef enum sivp_reason ca_issue_fn(void *arg, const uint8_t *csr, size_t csr_len,
+				     const char *spiffe_id, uint8_t *chain, size_t *chain_len,
+				     int64_t *not_after, char error[CA_ERROR_LEN]);
+struct ca *ca_new_remote(ca_issue_fn *issue, void *arg);
+const struct ca_view *ca_view(const struct ca *ca);
+void ca_set_view(struct ca *ca, const struct ca_view *view);
 
 #endif

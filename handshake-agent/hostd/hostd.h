@@ -5,6 +5,8 @@
  *   main.c     options, folders, lock, start and stop in order
  *   control.c  one listening socket for each VM's control channel        -> broker_add_vm_stream()
  *   links.c    the switch: starts it, adds links, hears who came and went -> broker_link_*()
+ *   signer.c   the process that has the authority's key                  -> struct ca
+ *   starter.c  the process that starts a switch
  *   admin.c    what sivctl asks
  *   reload.c   host.conf, again                                         -> broker_set_policy()
  *   rotate.c   another authority                                        -> broker_trust_changed()
@@ -16,6 +18,7 @@
 #include "broker/broker.h"
 #include "common/loop.h"
 #include "config.h"
+#include "signer.h"
 
 /* links.c */
 struct links;
@@ -44,7 +47,8 @@ void control_stream_ended(struct control *control, unsigned int vm);
 struct host_admin {
 	struct host_config *config; /* stays where it is; its contents may be replaced */
 	struct broker *broker;
-	struct ca *ca;
+	struct signer *signer;
+	struct ca *ca; /* the signer's */
 	struct audit *audit;
 	struct revocations *revoked;
 	struct admin *admin;
@@ -64,14 +68,11 @@ int host_reload(struct host_admin *admin, json_t *reply);
 
 /* rotate.c */
 
-/* What the configuration says of the authority, now. */
-void host_ca_options(const struct host_config *config, struct ca_options *options);
 /* Between host_admin_open() and host_admin_close(). A rotation that had begun goes on. */
 void host_ca_start(struct host_admin *admin);
 void host_ca_stop(struct host_admin *admin);
-/* The authority of @config, or a new one, issues from now on. 0, or -1: nothing has changed. */
-int host_ca_rotate(struct host_admin *admin, const struct host_config *config,
-		   char error[CA_ERROR_LEN]);
+/* The signer has rotated: says so to all. */
+void host_ca_rotated(struct host_admin *admin);
 /* An agent has renewed; an agent has gone. Both may be in the middle of a message. */
 void host_ca_renewed(struct host_admin *admin);
 void host_ca_look(struct host_admin *admin);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,6 @@
 #include "broker/audit_journal.h"
 #include "common/confine.h"
 #include "common/log.h"
-#include "common/secrets.h"
 #include "hostd.h"
 #include "revocations.h"
 #include "starter.h"
@@ -128,7 +126,8 @@ struct hostd {
 	int starter; /* -1: none */
 	int lock_fd; /* -1: none */
 	struct loop *loop;
-	struct ca *ca;
+	struct signer *signer;
+	bool failed; /* it stops because it cannot go on */
 	struct audit *audit;
 	struct revocations revoked;
 	struct journal *journal;
@@ -263,7 +262,7 @@ static bool write_pid_file(const char *path)
 	return ok;
 }
 
-/* What starts a switch, before there is a key in memory. */
+/* Before anything of a guest's is in memory. */
 static bool open_starter(struct hostd *hostd)
 {
 	char log_file[PATH_MAX];
@@ -275,20 +274,43 @@ static bool open_starter(struct hostd *hostd)
 	return hostd->starter >= 0;
 }
 
-/* Keeps what gives each VM's control socket to the user of its QEMU. */
+static bool open_signer(struct hostd *hostd)
+{
+	char error[CA_ERROR_LEN];
+
+	hostd->signer = signer_open(hostd->args.config, hostd->args.sandbox, error);
+	if (!hostd->signer)
+		log_error("%s", error);
+	return hostd->signer;
+}
+
+/*
+ * A new one would need rights that are given up. What is open does not need hostd, and goes on
+ * when the next one is there.
+ */
+static void signer_gone(void *arg)
+{
+	struct hostd *hostd = arg;
+
+	log_error("the signer is gone: stopping, for certificates can be issued only after a "
+		  "restart; what is open goes on");
+	hostd->failed = true;
+	loop_stop(hostd->loop);
+}
+
+/* No capability: what is another user's has been given away. */
 static bool give_up_rights(enum confine_mode mode)
 {
 	static const int families[] = { AF_UNIX, 0 };
 	static const char *const none[] = { NULL };
 	const struct confine_calls calls = { .names = none, .families = families };
 
-	return !confine(mode, 1ull << CAP_CHOWN, &calls);
+	return !confine(mode, 0, &calls);
 }
 
 static bool open_broker(struct hostd *hostd)
 {
 	const struct host_config *config = hostd->config;
-	struct ca_options options;
 	struct broker_config broker = {
 		.loop = hostd->loop,
 		.policy = config->policy,
@@ -297,13 +319,7 @@ static bool open_broker(struct hostd *hostd)
 		.renewed = renewed,
 		.arg = hostd,
 	};
-	char error[CA_ERROR_LEN];
 
-	host_ca_options(config, &options);
-	if (ca_open(&options, &hostd->ca, error)) {
-		log_error("%s", error);
-		return false;
-	}
 	hostd->audit = audit_open(config->audit, NULL);
 	if (!hostd->audit) {
 		log_error("%s: %s", config->audit, strerror(errno));
@@ -321,7 +337,7 @@ static bool open_broker(struct hostd *hostd)
 		return false;
 	}
 	broker.journal = hostd->journal;
-	broker.ca = hostd->ca;
+	broker.ca = signer_ca(hostd->signer);
 	broker.audit = hostd->audit;
 	hostd->broker = broker_new(&broker);
 	if (!hostd->broker)
@@ -353,10 +369,14 @@ static bool start(struct hostd *hostd)
 		log_error("signals: %s", strerror(-err));
 		return false;
 	}
-	if (!open_starter(hostd))
+	if (!open_starter(hostd) || !open_signer(hostd))
 		return false;
 	confine_memory();
-	secrets_init();
+	err = signer_watch(hostd->signer, hostd->loop, signer_gone, hostd);
+	if (err) {
+		log_error("signer: %s", strerror(-err));
+		return false;
+	}
 	if (!open_broker(hostd))
 		return false;
 	/* Links before agents: what an agent reports is about links that are known. */
@@ -369,7 +389,8 @@ static bool start(struct hostd *hostd)
 		return false;
 	hostd->admin.config = hostd->config;
 	hostd->admin.broker = hostd->broker;
-	hostd->admin.ca = hostd->ca;
+	hostd->admin.signer = hostd->signer;
+	hostd->admin.ca = signer_ca(hostd->signer);
 	hostd->admin.audit = hostd->audit;
 	hostd->admin.revoked = &hostd->revoked;
 	err = host_admin_open(&hostd->admin, hostd->loop);
@@ -395,7 +416,7 @@ static void stop(struct hostd *hostd)
 	journal_close(hostd->journal);
 	revocations_free(&hostd->revoked);
 	audit_close(hostd->audit);
-	ca_close(hostd->ca);
+	signer_close(hostd->signer);
 	loop_free(hostd->loop);
 	if (hostd->starter >= 0)
 		close(hostd->starter);
@@ -441,7 +462,7 @@ int main(int argc, char **argv)
 		log_info("ready: %u vms, %u links", hostd.config->policy->n_vms,
 			 hostd.config->policy->n_links);
 		say_ready(hostd.args.ready_fd);
-		if (loop_run(hostd.loop) == 0)
+		if (loop_run(hostd.loop) == 0 && !hostd.failed)
 			status = EXIT_SUCCESS;
 	}
 	stop(&hostd);

@@ -124,17 +124,23 @@ static struct difference what_only(const struct policy *one, const struct policy
 	return d;
 }
 
-/* Other files of the authority are another authority, which is rotated to or not at all. */
-static bool ca_taken(struct host_admin *admin, const struct host_config *new, FILE *errors)
+/*
+ * The signer reads the file for itself. Other files of the authority are another authority, which it
+ * rotates to or not at all.
+ */
+static bool signer_taken(struct host_admin *admin, const struct host_config *new, FILE *errors)
 {
-	const struct host_config *old = admin->config;
+	uint8_t digest[SIV_DIGEST_LEN];
 	char error[CA_ERROR_LEN];
 
-	if ((same_text(old->ca_certificate, new->ca_certificate) &&
-	     same_text(old->ca_key, new->ca_key)) || !host_ca_rotate(admin, new, error))
-		return true;
-	fprintf(errors, "%s: ca: %s\n", new->path, error);
-	return false;
+	memcpy(digest, ca_digest(admin->ca), sizeof(digest));
+	if (signer_reload(admin->signer, error)) {
+		fprintf(errors, "%s: ca: %s\n", new->path, error);
+		return false;
+	}
+	if (memcmp(digest, ca_digest(admin->ca), sizeof(digest)) != 0)
+		host_ca_rotated(admin);
+	return true;
 }
 
 /* The new configuration if it can be taken; NULL: @errors says why not. */
@@ -149,7 +155,7 @@ static struct host_config *read_again(struct host_admin *admin, FILE *errors)
 	ok = top_stays(old, new, errors);
 	ok = vms_stay(old, new, errors) && ok;
 	ok = ok && links_stay(old, new, errors);
-	ok = ok && ca_taken(admin, new, errors); /* last: it is done, all else is only looked at */
+	ok = ok && signer_taken(admin, new, errors); /* last: it is done, all else is only looked at */
 	if (ok)
 		return new;
 	host_config_free(new);
@@ -185,7 +191,6 @@ static json_t *take(struct host_admin *admin, struct host_config *new)
 
 	new->policy->revoked = admin->revoked;
 	broker_set_policy(admin->broker, new->policy, &new->limits);
-	ca_set_lifetime(admin->ca, new->certificate_lifetime_s);
 	swap_configs(config, new);
 	/* Nobody's connects are to be whole handshakes for a file that was only touched. */
 	if (gone.services || gone.allows || come.services || come.allows)

@@ -14,18 +14,6 @@
 
 #define LOOK_LATEST_S 3600 /* until the time is looked at again: the clock may be set meanwhile */
 
-void host_ca_options(const struct host_config *config, struct ca_options *options)
-{
-	*options = (struct ca_options){
-		.domain = config->policy->domain,
-		.state = config->state,
-		.certificate = config->ca_certificate,
-		.key = config->ca_key,
-		.leaf_lifetime_s = config->certificate_lifetime_s,
-		.now = time(NULL),
-	};
-}
-
 static void look_in(struct host_admin *admin, int64_t seconds)
 {
 	if (seconds > LOOK_LATEST_S)
@@ -50,7 +38,7 @@ static int drop(struct host_admin *admin, const char *why, char error[CA_ERROR_L
 	struct ca_info former = { 0 };
 
 	ca_describe_former(admin->ca, &former);
-	if (ca_drop(admin->ca, admin->config->state, error))
+	if (signer_drop(admin->signer, error))
 		return -1;
 	loop_timer_cancel(&admin->ca_timer);
 	snprintf(text, sizeof(text), "%s is trusted no more: %s", former.name, why);
@@ -106,16 +94,11 @@ void host_ca_stop(struct host_admin *admin)
 	loop_timer_cancel(&admin->ca_timer);
 }
 
-int host_ca_rotate(struct host_admin *admin, const struct host_config *config,
-		   char error[CA_ERROR_LEN])
+void host_ca_rotated(struct host_admin *admin)
 {
 	char text[2 * CA_NAME_LEN + 64];
-	struct ca_info now, former = { 0 };
-	struct ca_options options;
+	struct ca_info now, former;
 
-	host_ca_options(config, &options);
-	if (ca_rotate(admin->ca, &options, error))
-		return -1;
 	ca_describe(admin->ca, &now);
 	ca_describe_former(admin->ca, &former);
 	snprintf(text, sizeof(text), "%s issues; trusted on: %s", now.name, former.name);
@@ -123,7 +106,6 @@ int host_ca_rotate(struct host_admin *admin, const struct host_config *config,
 	admin->ca_renewed = false;
 	broker_trust_changed(admin->broker);
 	host_ca_look(admin);
-	return 0;
 }
 
 static json_t *info_json(const struct ca_info *info)
@@ -159,12 +141,15 @@ int run_ca(void *arg, const json_t *request, json_t *reply)
 	char error[CA_ERROR_LEN];
 	int err;
 
-	if (strcmp(what, "rotate") == 0)
-		err = host_ca_rotate(admin, admin->config, error);
-	else if (strcmp(what, "drop") == 0)
+	if (strcmp(what, "rotate") == 0) {
+		err = signer_rotate(admin->signer, error);
+		if (!err)
+			host_ca_rotated(admin);
+	} else if (strcmp(what, "drop") == 0) {
 		err = drop(admin, "by sivctl ca drop", error);
-	else
+	} else {
 		return admin_error(reply, "ca: \"%.64s\": one of rotate, drop", what);
+	}
 	if (err)
 		return admin_error(reply, "%s", error);
 	host_ca_status(admin, reply);

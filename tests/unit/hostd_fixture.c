@@ -95,6 +95,17 @@ void hostd_expect_no_start(struct daemon_fixture *d)
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
+void hostd_lost(struct daemon_fixture *d)
+{
+	d->hostd = 0;
+	for (unsigned int vm = 0; vm < N_VMS; vm++) {
+		if (d->fx.agent[vm].fd >= 0)
+			close(d->fx.agent[vm].fd);
+		d->fx.agent[vm].fd = -1;
+		d->fx.agent[vm].len = d->fx.agent[vm].used = 0;
+	}
+}
+
 void hostd_kill(struct daemon_fixture *d, int signo, int expected)
 {
 	int status;
@@ -103,13 +114,7 @@ void hostd_kill(struct daemon_fixture *d, int signo, int expected)
 	assert_int_equal(waitpid(d->hostd, &status, 0), d->hostd);
 	if (signo == SIGTERM)
 		assert_int_equal(status, expected);
-	d->hostd = 0;
-	for (unsigned int vm = 0; vm < N_VMS; vm++) {
-		if (d->fx.agent[vm].fd >= 0)
-			close(d->fx.agent[vm].fd);
-		d->fx.agent[vm].fd = -1;
-		d->fx.agent[vm].len = d->fx.agent[vm].used = 0;
-	}
+	hostd_lost(d);
 }
 
 static void kill_switch(const struct daemon_fixture *d)

@@ -30,6 +30,8 @@ void hostd_write_config(const struct daemon_fixture *d);
 /* Returns when it says that it is ready. */
 void hostd_start(struct daemon_fixture *d);
 void hostd_kill(struct daemon_fixture *d, int signo, int expected);
+/* It has ended, and been waited for: so have the agents' streams. */
+void hostd_lost(struct daemon_fixture *d);
 /* It does not start: exit status 1. */
 void hostd_expect_no_start(struct daemon_fixture *d);
 
