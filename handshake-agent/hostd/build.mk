@@ -3,7 +3,7 @@
 HOST_CONFIG_SOURCES := handshake-agent/hostd/config.c $(CONFIG_SOURCES)
 HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c links.c \
 	reload.c revocations.c revoke.c rotate.c \
-	child.c signer.c signer_side.c starter.c) $(CONFINE_SOURCES) $(SECRETS_SOURCES) \
+	child.c signer.c signer_side.c starter.c user.c) $(CONFINE_SOURCES) $(SECRETS_SOURCES) \
 	$(HOST_CONFIG_SOURCES) $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC) $(SWITCH_CLIENT)
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 
@@ -13,10 +13,10 @@ $(eval $(call unit,test_host_config,tests/unit/test_host_config.c $(HOST_CONFIG_
 	$(POLICY_SOURCES) $(PROTO_SRC),$(COMMON_CFLAGS),$(CONFIG_LIBS)))
 $(eval $(call unit,test_loop,tests/unit/test_loop.c $(COMMON_SOURCES),\
 	$(COMMON_CFLAGS),$(COMMON_LIBS) -lpthread))
-$(foreach t,test_hostd test_hostd_policy test_hostd_rotate test_hostd_signer,\
+$(foreach t,test_hostd test_hostd_policy test_hostd_rotate test_hostd_signer test_hostd_user,\
 	$(eval $(call unit,$(t),tests/unit/$(t).c tests/unit/hostd_fixture.c \
 	$(BROKER_TEST_SOURCES) $(CONFINE_SOURCES),$(COMMON_CFLAGS),$(BROKER_LIBS) $(CONFINE_LIBS))))
-$(addprefix build/unit/,test_hostd test_hostd_policy test_hostd_rotate test_hostd_signer): | \
+$(addprefix build/unit/,test_hostd test_hostd_policy test_hostd_rotate test_hostd_signer test_hostd_user): | \
 	build/bin/sivshmem-hostd build/bin/sivshmem-switch
 # What answers, without its process.
 SIGNER_SIDE := $(HOST_CONFIG_SOURCES) $(POLICY_SOURCES) handshake-agent/hostd/signer_side.c \

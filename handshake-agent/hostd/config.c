@@ -58,6 +58,7 @@ static cfg_opt_t ca_opts[] = {
 
 static cfg_opt_t opts[] = {
 	CFG_STR("trust-domain", NULL, CFGF_NODEFAULT),
+	CFG_STR("user", NULL, CFGF_NODEFAULT),
 	CFG_STR("run", HOST_RUN, CFGF_NONE),
 	CFG_STR("state", HOST_STATE, CFGF_NONE),
 	CFG_STR("audit", NULL, CFGF_NODEFAULT),
@@ -516,6 +517,25 @@ static void read_limits(struct build *b, cfg_t *section)
 
 /* The top level */
 
+/* Whom hostd becomes. By name, for a group and its privileges are looked up with it. */
+static bool read_own_user(struct build *b, cfg_t *cfg)
+{
+	const char *name = cfg_getstr(cfg, "user");
+	const struct passwd *pw = getpwnam(name ?: HOST_USER);
+
+	if (!pw && name) {
+		config_error(b->parse, config_line(b->parse, cfg, "user"),
+			     "user: no user \"%s\": create it, or say user = \"root\"", name);
+		return false;
+	}
+	if (!pw || pw->pw_uid == 0)
+		return true;
+	b->config->user = strdup(pw->pw_name);
+	b->config->uid = pw->pw_uid;
+	b->config->gid = pw->pw_gid;
+	return b->config->user;
+}
+
 static bool read_top(struct build *b, cfg_t *cfg)
 {
 	const char *domain = cfg_getstr(cfg, "trust-domain"), *audit = cfg_getstr(cfg, "audit");
@@ -541,6 +561,10 @@ static bool read_top(struct build *b, cfg_t *cfg)
 	else if (asprintf(&config->audit, "%s/audit.log", config->state) < 0)
 		config->audit = NULL;
 	config->audit_journal = cfg_getbool(cfg, "audit-journal");
+	if (asprintf(&config->own, "%s/" HOST_OWN, config->state) < 0)
+		config->own = NULL;
+	if (!config->own || !read_own_user(b, cfg))
+		return false;
 	config->certificate_lifetime_s =
 		(uint32_t)(duration(b, cfg, "certificate-lifetime", CA_LEAF_MIN_S * MS_PER_S,
 				    CA_LEAF_MAX_S * MS_PER_S) / MS_PER_S);
@@ -631,6 +655,8 @@ void host_config_free(struct host_config *config)
 	free(config->links);
 	free(config->run);
 	free(config->state);
+	free(config->own);
+	free(config->user);
 	free(config->audit);
 	free(config->ca_certificate);
 	free(config->ca_key);

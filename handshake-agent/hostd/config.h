@@ -18,6 +18,8 @@
 #define HOST_VECTORS     4u         /* default of `vectors` */
 #define HOST_VECTORS_MAX 32u        /* as a switch has them */
 #define HOST_UID_OWN     ((uid_t)-1)
+#define HOST_USER        "sivshmem"          /* default of `user`, if there is one */
+#define HOST_OWN         "hostd"             /* in the state folder: what hostd itself writes */
 #define HOST_ADMIN       "hostd.sock" /* the admin socket, in the run folder */
 #define HOST_SUN_PATH    sizeof(((struct sockaddr_un *)0)->sun_path)
 
@@ -37,6 +39,10 @@ struct host_config {
 	struct host_vm *vms;     /* as policy->vms */
 	struct host_link *links; /* as policy->links */
 	char *run, *state;       /* folders, absolute */
+	char *own;               /* HOST_OWN of state */
+	char *user;              /* whom hostd becomes where it was root; NULL: it stays that */
+	uid_t uid;               /* its */
+	gid_t gid;
 	char *audit;             /* file */
 	bool audit_journal;      /* and systemd's journal, where there is one */
 	char *ca_certificate, *ca_key; /* both or neither */

@@ -331,12 +331,22 @@ static int sync_links(struct links *links, uint64_t instance)
 
 /* Connecting */
 
+/* A switch that is greeted, by the starter: this user need not be the switch's. */
+static int connect_to(struct links *links, struct swp_hello_reply *hello)
+{
+	int fd = starter_connect(links->starter), err;
+
+	err = fd < 0 ? fd : switch_greet(fd, hello);
+	if (err && fd >= 0)
+		close(fd);
+	return err ?: fd;
+}
+
 static int connect_or_start(struct links *links, struct swp_hello_reply *hello)
 {
-	const char *run = links->config->run;
 	int fd, err;
 
-	fd = switch_connect(run, hello);
+	fd = connect_to(links, hello);
 	if (fd != -ENOENT && fd != -ECONNREFUSED)
 		return fd;
 	if (links->instance)
@@ -345,11 +355,11 @@ static int connect_or_start(struct links *links, struct swp_hello_reply *hello)
 	err = starter_start(links->starter);
 	if (err) {
 		log_error("%s: does not start: %s: see switch.log in %s", links->switch_binary,
-			  strerror(-err), run);
+			  strerror(-err), links->config->run);
 		return err;
 	}
 	log_info("switch: started %s", links->switch_binary);
-	return switch_connect(run, hello);
+	return connect_to(links, hello);
 }
 
 static int links_connect(struct links *links)

@@ -19,6 +19,7 @@
 #include "hostd.h"
 #include "revocations.h"
 #include "starter.h"
+#include "user.h"
 
 #define LOCK_FILE     "hostd.lock" /* in the run folder */
 #define SWITCH_BINARY "sivshmem-switch"
@@ -125,6 +126,7 @@ struct hostd {
 	char switch_binary[PATH_MAX];
 	int starter; /* -1: none */
 	int lock_fd; /* -1: none */
+	int pid_fd;  /* -1: none */
 	struct loop *loop;
 	struct signer *signer;
 	bool failed; /* it stops because it cannot go on */
@@ -250,16 +252,25 @@ static void renewed(void *arg)
 		host_ca_renewed(&hostd->admin);
 }
 
-static bool write_pid_file(const char *path)
+static bool write_pid_file(struct hostd *hostd)
 {
-	FILE *file = fopen(path, "we");
-	bool ok = file && fprintf(file, "%d\n", (int)getpid()) > 0;
+	const char *path = hostd->args.pid_file;
 
-	if (file && fclose(file) != 0)
-		ok = false;
-	if (!ok)
-		log_error("%s: %s", path, strerror(errno));
-	return ok;
+	hostd->pid_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (hostd->pid_fd >= 0 && dprintf(hostd->pid_fd, "%d\n", (int)getpid()) > 0)
+		return true;
+	log_error("%s: %s", path, strerror(errno));
+	return false;
+}
+
+/* Its own user may not remove it from where root put it; without a number it is as good as gone. */
+static void remove_pid_file(struct hostd *hostd)
+{
+	if (hostd->pid_fd < 0)
+		return;
+	if (unlink(hostd->args.pid_file) < 0 && ftruncate(hostd->pid_fd, 0) < 0)
+		log_warning("%s: stays: %s", hostd->args.pid_file, strerror(errno));
+	close(hostd->pid_fd);
 }
 
 /* Before anything of a guest's is in memory. */
@@ -308,6 +319,20 @@ static bool give_up_rights(enum confine_mode mode)
 	return !confine(mode, 0, &calls);
 }
 
+static bool open_audit(struct hostd *hostd)
+{
+	const struct host_config *config = hostd->config;
+
+	hostd->audit = audit_open(config->audit, NULL);
+	if (!hostd->audit) {
+		log_error("%s: %s", config->audit, strerror(errno));
+		return false;
+	}
+	if (config->audit_journal)
+		audit_set_journal(hostd->audit, audit_journal_open(AUDIT_JOURNAL_SOCKET));
+	return true;
+}
+
 static bool open_broker(struct hostd *hostd)
 {
 	const struct host_config *config = hostd->config;
@@ -320,20 +345,13 @@ static bool open_broker(struct hostd *hostd)
 		.arg = hostd,
 	};
 
-	hostd->audit = audit_open(config->audit, NULL);
-	if (!hostd->audit) {
-		log_error("%s: %s", config->audit, strerror(errno));
-		return false;
-	}
-	if (config->audit_journal)
-		audit_set_journal(hostd->audit, audit_journal_open(AUDIT_JOURNAL_SOCKET));
 	/* Without it nothing may start: what is revoked would not be. */
-	if (revocations_load(config->state, &hostd->revoked, stderr))
+	if (revocations_load(config->own, &hostd->revoked, stderr))
 		return false;
 	config->policy->revoked = &hostd->revoked;
-	hostd->journal = journal_open(config->state);
+	hostd->journal = journal_open(config->own);
 	if (!hostd->journal) {
-		log_error("%s/" JOURNAL_FILE ": %s", config->state, strerror(errno));
+		log_error("%s/" JOURNAL_FILE ": %s", config->own, strerror(errno));
 		return false;
 	}
 	broker.journal = hostd->journal;
@@ -369,7 +387,7 @@ static bool start(struct hostd *hostd)
 		log_error("signals: %s", strerror(-err));
 		return false;
 	}
-	if (!open_starter(hostd) || !open_signer(hostd))
+	if (!user_make_folders(hostd->config) || !open_starter(hostd) || !open_signer(hostd))
 		return false;
 	confine_memory();
 	err = signer_watch(hostd->signer, hostd->loop, signer_gone, hostd);
@@ -377,6 +395,9 @@ static bool start(struct hostd *hostd)
 		log_error("signer: %s", strerror(-err));
 		return false;
 	}
+	if (!open_audit(hostd))
+		return false;
+	user_acts(hostd->config, true);
 	if (!open_broker(hostd))
 		return false;
 	/* Links before agents: what an agent reports is about links that are known. */
@@ -384,6 +405,7 @@ static bool start(struct hostd *hostd)
 				  hostd->starter);
 	if (!hostd->links)
 		return false;
+	user_acts(hostd->config, false);
 	hostd->control = control_open(hostd->loop, hostd->config, hostd->broker);
 	if (!hostd->control)
 		return false;
@@ -398,16 +420,15 @@ static bool start(struct hostd *hostd)
 		log_error("%s/" HOST_ADMIN ": %s", hostd->config->run, strerror(-err));
 		return false;
 	}
-	if (hostd->args.pid_file && !write_pid_file(hostd->args.pid_file))
+	if (hostd->args.pid_file && !write_pid_file(hostd))
 		return false;
-	return give_up_rights(hostd->args.sandbox);
+	return user_become(hostd->config) && give_up_rights(hostd->args.sandbox);
 }
 
 /* Of what start() has made, whatever that is. The switch stays, and what the VMs have open. */
 static void stop(struct hostd *hostd)
 {
-	if (hostd->args.pid_file && hostd->admin.admin)
-		unlink(hostd->args.pid_file);
+	remove_pid_file(hostd);
 	host_admin_close(&hostd->admin);
 	/* First its streams; then nobody asks control for the next ones any more. */
 	broker_free(hostd->broker);
@@ -442,6 +463,7 @@ int main(int argc, char **argv)
 			  .sandbox = CONFINE_ENFORCE },
 		.starter = -1,
 		.lock_fd = -1,
+		.pid_fd = -1,
 	};
 	int status = EXIT_FAILURE;
 

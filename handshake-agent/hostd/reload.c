@@ -43,6 +43,7 @@ static bool top_stays(const struct host_config *old, const struct host_config *n
 		{ "run", old->run, new->run },
 		{ "state", old->state, new->state },
 		{ "audit", old->audit, new->audit },
+		{ "user", old->user, new->user },
 	};
 	bool ok = true;
 

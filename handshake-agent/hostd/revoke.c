@@ -105,11 +105,11 @@ static int change(struct host_admin *admin, const struct target *target, bool ad
 	err = add ? revocations_add(&next, target->vm, target->service, (int64_t)time(NULL)) :
 		    revocations_remove(&next, target->vm, target->service);
 	if (!err)
-		err = revocations_save(admin->config->state, &next);
+		err = revocations_save(admin->config->own, &next);
 	if (err) {
 		revocations_free(&next);
 		return admin_error(reply, "%s/" REVOCATIONS_FILE ": %s: nothing was changed",
-				   admin->config->state, strerror(-err));
+				   admin->config->own, strerror(-err));
 	}
 	revocations_free(now);
 	*now = next;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* One byte asks for a switch, an int says what became of it. */
+/* One byte asks for a switch or a connection to it, an int says what became of it. */
 #include "starter.h"
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "child.h"
 #include "switch/switch_client.h"
+
+enum { START, CONNECT }; /* what the byte asks for */
 
 struct start {
 	const char *binary, *run_dir, *log_file;
@@ -15,12 +18,19 @@ struct start {
 static void serve(int fd, void *arg)
 {
 	const struct start *start = arg;
-	char byte;
-	int err;
+	int descriptor, err;
+	char what;
 
-	while (recv(fd, &byte, sizeof(byte), 0) == sizeof(byte)) {
-		err = switch_start(start->binary, start->run_dir, start->log_file);
-		if (send(fd, &err, sizeof(err), MSG_NOSIGNAL) != sizeof(err))
+	while (recv(fd, &what, sizeof(what), 0) == sizeof(what)) {
+		descriptor = -1;
+		if (what == START)
+			err = switch_start(start->binary, start->run_dir, start->log_file);
+		else
+			err = descriptor = switch_open(start->run_dir);
+		err = child_send(fd, err, descriptor);
+		if (descriptor >= 0)
+			close(descriptor);
+		if (err)
 			break;
 	}
 }
@@ -32,18 +42,26 @@ int starter_open(const char *binary, const char *run_dir, const char *log_file)
 	return child_fork("siv-starter", serve, &start);
 }
 
+static int ask(int starter, char what, int *descriptor)
+{
+	*descriptor = -1;
+	if (send(starter, &what, sizeof(what), MSG_NOSIGNAL) < 0)
+		return -errno;
+	return child_recv(starter, descriptor);
+}
+
 int starter_start(int starter)
 {
-	char byte = 0;
-	int err;
-	ssize_t n;
+	int none;
 
-	if (send(starter, &byte, sizeof(byte), MSG_NOSIGNAL) < 0)
-		return -errno;
-	do {
-		n = recv(starter, &err, sizeof(err), 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return n == sizeof(err) ? err : -EPIPE;
+	return ask(starter, START, &none);
+}
+
+int starter_connect(int starter)
+{
+	int fd, err = ask(starter, CONNECT, &fd);
+
+	if (fd >= 0)
+		return fd;
+	return err < 0 ? err : -EPIPE;
 }

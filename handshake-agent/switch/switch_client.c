@@ -228,7 +228,7 @@ int switch_call(int fd, union swp_msg *req, enum swp_type type, union swp_msg *r
  * HELLO and its reply. A switch that has a client answers EBUSY and closes without reading, so
  * sending may fail with EPIPE, and the answer is behind an ECONNRESET that is reported once.
  */
-static int greet(int fd, struct swp_hello_reply *hello)
+int switch_greet(int fd, struct swp_hello_reply *hello)
 {
 	union swp_msg msg = { .hello = { .version = SWP_VERSION } };
 	int memfd;
@@ -253,7 +253,7 @@ static int greet(int fd, struct swp_hello_reply *hello)
 	return 0;
 }
 
-int switch_connect(const char *run_dir, struct swp_hello_reply *hello)
+int switch_open(const char *run_dir)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/" SWP_CONTROL_SOCKET, run_dir);
@@ -264,10 +264,20 @@ int switch_connect(const char *run_dir, struct swp_hello_reply *hello)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	err = connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : greet(fd, hello);
-	if (err) {
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		err = -errno;
 		close(fd);
 		return err;
 	}
 	return fd;
+}
+
+int switch_connect(const char *run_dir, struct swp_hello_reply *hello)
+{
+	int fd = switch_open(run_dir), err;
+
+	err = fd < 0 ? fd : switch_greet(fd, hello);
+	if (err && fd >= 0)
+		close(fd);
+	return err ?: fd;
 }

@@ -24,7 +24,19 @@ typedef void (*switch_event_fn)(const struct swp_event *event, void *data);
 int switch_start(const char *binary, const char *run_dir, const char *log_file);
 
 /*
- * Connects and says HELLO. A non-blocking, close-on-exec descriptor for the caller to close, or
+ * Connects, for switch_greet() to go on with, in whichever process. A non-blocking, close-on-exec
+ * descriptor for the caller to close, or -ENOENT or -ECONNREFUSED (no switch runs), or -errno.
+ */
+int switch_open(const char *run_dir);
+
+/*
+ * Says HELLO on such a descriptor, which stays open. 0, -EBUSY (the switch has a client),
+ * -EPROTONOSUPPORT (it speaks another version), or -errno. hello may be NULL.
+ */
+int switch_greet(int fd, struct swp_hello_reply *hello);
+
+/*
+ * Both of these. A non-blocking, close-on-exec descriptor for the caller to close, or
  * -ENOENT or -ECONNREFUSED (no switch runs), -EBUSY (it has a client), -EPROTONOSUPPORT (it speaks
  * another version), or -errno. hello may be NULL.
  */

@@ -28,7 +28,7 @@ void hostd_write_config(const struct daemon_fixture *d)
 	assert_non_null(file);
 	fprintf(file,
 		"trust-domain = \"test.example\"\nrun = \"%s/run\"\nstate = \"%s/state\"\n"
-		"audit-journal = no opens-per-second = 100000\n" /* for floods of other things */
+		"user = \"%s\" audit-journal = no opens-per-second = 100000\n" /* for floods of other things */
 		"vm \"a\" { services = {\"cli\", \"loc\"} local-size = \"2M\" }\n"
 		"vm \"b\" { services = {\"srv\"} }\n"
 		"vm \"c\" { services = {\"srv2\"} }\n"
@@ -36,7 +36,7 @@ void hostd_write_config(const struct daemon_fixture *d)
 		"link \"c\" \"a\" { size = \"2M\" }\n"
 		"allow { from = \"a/cli\" to = \"b/srv\" }\n"
 		"allow { from = \"a/cli\" to = \"a/loc\" }\n",
-		d->folder, d->folder);
+		d->folder, d->folder, d->user ?: "root");
 	fclose(file);
 }
 
@@ -115,6 +115,20 @@ void hostd_kill(struct daemon_fixture *d, int signo, int expected)
 	if (signo == SIGTERM)
 		assert_int_equal(status, expected);
 	hostd_lost(d);
+}
+
+pid_t hostd_switch_pid(const struct daemon_fixture *d)
+{
+	char path[128];
+	FILE *file;
+	int pid;
+
+	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &pid), 1);
+	fclose(file);
+	return pid;
 }
 
 static void kill_switch(const struct daemon_fixture *d)

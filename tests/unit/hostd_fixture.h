@@ -19,6 +19,7 @@ struct daemon_fixture {
 	char folder[64], config[96], log[96];
 	pid_t hostd;
 	pid_t qemu[N_VMS]; /* 0: none */
+	const char *user;        /* whom it becomes; NULL: it stays who it is */
 	unsigned long long caps; /* that hostd is started with; 0: all */
 };
 
@@ -37,6 +38,7 @@ void hostd_expect_no_start(struct daemon_fixture *d);
 
 /* A process that holds an end of a link, and the IVPosition that it was given. */
 uint32_t hostd_start_qemu(struct daemon_fixture *d, unsigned int vm, const char *socket);
+pid_t hostd_switch_pid(const struct daemon_fixture *d);
 void hostd_kill_qemu(struct daemon_fixture *d, unsigned int vm);
 
 void hostd_connect_agent(struct daemon_fixture *d, unsigned int vm);

@@ -227,20 +227,6 @@ static unsigned long long proc_status(pid_t pid, const char *key, int base)
 	return 0;
 }
 
-static pid_t switch_pid(const struct daemon_fixture *d)
-{
-	char path[128];
-	FILE *file;
-	int pid;
-
-	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	assert_int_equal(fscanf(file, "%d", &pid), 1);
-	fclose(file);
-	return pid;
-}
-
 #define SECCOMP_FILTERED 2 /* proc(5) */
 
 /* @bounding: what it could not even have got from a program, as it was started. */
@@ -264,7 +250,7 @@ static void test_daemons_have_given_up_what_they_do_not_need(void **state)
 
 	hostd_bring_up(d);
 	assert_confined(d->hostd, 0, 0);
-	assert_confined(switch_pid(d), 1ull << CAP_CHOWN, 1ull << CAP_CHOWN);
+	assert_confined(hostd_switch_pid(d), 1ull << CAP_CHOWN, 1ull << CAP_CHOWN);
 }
 
 /* The errno of a look into @pid's memory by a process with the same user and capabilities. */
@@ -385,16 +371,16 @@ static void test_a_lost_switch_is_started_again(void **state)
 	pid_t before;
 
 	hostd_bring_up(d);
-	before = switch_pid(d);
+	before = hostd_switch_pid(d);
 	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
 	assert_true(inotify_add_watch(changed.fd, path, IN_MODIFY) >= 0);
 	kill(before, SIGKILL);
 	assert_int_equal(poll(&changed, 1, PATIENCE_MS), 1); /* the next one writes its pid there */
 	close(changed.fd);
 	hostd_barrier(d);
-	assert_int_not_equal(switch_pid(d), before);
-	assert_int_equal(kill(switch_pid(d), 0), 0);
-	assert_confined(switch_pid(d), 1ull << CAP_CHOWN, 1ull << CAP_CHOWN);
+	assert_int_not_equal(hostd_switch_pid(d), before);
+	assert_int_equal(kill(hostd_switch_pid(d), 0), 0);
+	assert_confined(hostd_switch_pid(d), 1ull << CAP_CHOWN, 1ull << CAP_CHOWN);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, hostd_setup, hostd_teardown)

@@ -188,7 +188,7 @@ static void test_a_revocation_that_cannot_be_kept(void **state)
 	struct fx_channel channel = hostd_bring_up(d);
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s/state/revocations.new", d->folder);
+	snprintf(path, sizeof(path), "%s/state/hostd/revocations.new", d->folder);
 	assert_int_equal(mkdir(path, 0700), 0);
 	ask_about(d, "revoke", "service", "b/srv", "nothing was changed");
 	assert_int_equal(count_revocations(d), 0);
@@ -211,7 +211,7 @@ static void test_no_hostd_without_its_revocations(void **state)
 
 	ask_about(d, "revoke", "service", "b/srv", NULL);
 	hostd_kill(d, SIGTERM, 0);
-	snprintf(path, sizeof(path), "%s/state/revocations", d->folder);
+	snprintf(path, sizeof(path), "%s/state/hostd/revocations", d->folder);
 	file = fopen(path, "w");
 	assert_non_null(file);
 	fclose(file);

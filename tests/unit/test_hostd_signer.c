@@ -103,9 +103,13 @@ static void test_hostd_does_not_go_on_without_its_signer(void **state)
 {
 	struct daemon_fixture *d = *state;
 	struct fx_channel channel = hostd_bring_up(d);
+	struct pollfd end = { .fd = pidfd_open(d->hostd, 0), .events = POLLIN };
 	int status;
 
+	assert_true(end.fd >= 0);
 	assert_int_equal(kill(signer_of(d), SIGKILL), 0);
+	assert_int_equal(poll(&end, 1, PATIENCE_MS), 1);
+	close(end.fd);
 	assert_int_equal(waitpid(d->hostd, &status, 0), d->hostd);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 	hostd_lost(d);

@@ -10,16 +10,20 @@ SIV_HOST_CONF=$VM_RUN/host.conf
 SIV_BIN=$VM_BUILD/bin
 SIV_AUDIT=$VM_RUN/state/audit.log
 SIV_READY_SECONDS=60
+# whom hostd becomes where root started it
+SIV_HOSTD_USER=$( ((EUID == 0)) && echo nobody || echo root)
 
 # The policy of most suites: what cockpit's dashboard may do, and what its probe may not.
 siv_write_host_conf()
 {
 	mkdir -p "$VM_RUN/run" "$VM_RUN/state"
+	chmod a+x ${BATS_RUN_TMPDIR:+"$BATS_RUN_TMPDIR"} "$VM_RUN" # it reads its configuration again as its own user
 	cat >"$SIV_HOST_CONF" <<-EOF
 		trust-domain = "car.example"
 		state = "$VM_RUN/state"
 		run = "$VM_RUN/run"
 		audit = "$SIV_AUDIT"
+		user = "$SIV_HOSTD_USER"
 		handshake-timeout = "${SIV_HANDSHAKE_TIMEOUT:-30s}"
 		vm "cockpit" { services = {"dashboard", "probe"} }
 		vm "adas" { services = {"cache", "fusion", "check"} }
