@@ -6,6 +6,7 @@ CLOCKWORK_TRIPS=1024 CLOCKWORK_TRANSFERS=8
 
 clockwork_measure() # PATH ENDPOINT
 {
+	any_path "$1" || return 0
 	measure clockwork rtt "rtt/@/$1/one-vm-icount" "$2" \
 		--count "$CLOCKWORK_TRIPS" --milliseconds 5000
 	measure clockwork throughput "throughput/@/$1/one-vm-icount" "$2" \

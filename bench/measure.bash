@@ -19,11 +19,27 @@ measure()
 		$(tls_option "$4") "${@:5}" "$4" >>"$samples"
 }
 
+LOCAL_PATHS=(socket-local af-unix tcp-loopback vsock-loopback)
+ALL_PATHS=(socket sealed tcp-virtio bare-ring mapped uring uring-zc tls-virtio "${LOCAL_PATHS[@]}")
+
+# any_path PATH...: is one of them wanted?
+any_path()
+{
+	local path
+
+	[[ $paths ]] || return 0
+	for path; do
+		[[ ,$paths, != *",$path,"* ]] || return 0
+	done
+	return 1
+}
+
 # sweep VM PATH/SCOPE ENDPOINT [OPTION...]: round trips and throughput over all sizes
 sweep()
 {
 	local metric
 
+	any_path "${2%/*}" || return 0
 	for metric in rtt throughput; do
 		measure "$1" "$metric" "$metric/@/$2" "$3" --size "$sizes" "${@:4}"
 	done
@@ -35,6 +51,7 @@ sweep_ring()
 {
 	local metric
 
+	any_path bare-ring || return 0
 	for metric in rtt throughput; do
 		ring_session=$((ring_session + 1))
 		vm_job adas ring siv-bench serve --session "$ring_session" "ring:$bare_adas"
@@ -90,6 +107,7 @@ two_vms()
 	sweep cockpit uring/two-vms "$SIV_URL" --via uring
 	sweep cockpit uring-zc/two-vms "$SIV_URL" --via uring-zc
 	sweep cockpit tls-virtio/two-vms "tls:$ADAS_IP:$TLS_PORT"
+	[[ ! $paths ]] || return 0
 	measure_connects
 	measure_redis socket sivshmem-run --rule "$REDIS_RULE" \
 		redis-benchmark -h "$ADAS_IP" -p "$REDIS_SIV_PORT"

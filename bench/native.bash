@@ -7,6 +7,7 @@ BENCH=$VM_BUILD/bin/siv-bench
 
 native_ring() # METRIC PATH PREFIX
 {
+	any_path "$2" || return 0
 	ring_session=$((ring_session + 1))
 	stage_detail "$1 $2 native"
 	host_job ring "$BENCH" serve --session "$ring_session" "$3:$NATIVE_MEMORY"
@@ -37,6 +38,7 @@ instructions() # PATH ENDPOINT
 {
 	local size few many
 
+	any_path "$1" || return 0
 	for size in 64 1024; do
 		stage_detail "instructions/$size/$1/native"
 		few=$(collected "$PASS_FEW" "$size" "$2")
