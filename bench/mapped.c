@@ -38,11 +38,6 @@ struct mapped_stream {
 	void *data[2]; /* and each side's data, twice in a row */
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Room for some of @len bytes, when there is none for all of them: as much as there is. */
 static int reserve_some(struct siv_tx *tx, size_t *len, void **view)
 {

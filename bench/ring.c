@@ -61,11 +61,6 @@ static bool wait_on(struct patience *patience)
 	return now.tv_sec < patience->until;
 }
 
-static size_t min_size(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
 static int ring_send(struct stream *stream, const void *buf, size_t len)
 {
 	struct ring *ring = (struct ring *)stream;

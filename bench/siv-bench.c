@@ -387,7 +387,6 @@ static int run_pass(const struct options *options)
 	memory = memory_of(options->endpoints[0], &path);
 	if (memory && !*path)
 		err = memory->pair(sides);
-
 	if (err)
 		return fail(options->endpoints[0], err);
 	for (unsigned long i = 0; !err && i < options->count; i++) {

@@ -56,6 +56,11 @@ struct stream {
 	const struct stream_ops *ops;
 };
 
+static inline size_t min_size(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
 static inline int stream_flush(struct stream *stream)
 {
 	return stream->ops->flush ? stream->ops->flush(stream) : 0;

@@ -23,11 +23,6 @@ struct zc_stream {
 	unsigned int unread; /* sends whose second completion is to come */
 };
 
-static size_t min_size(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Takes a completion: an entry's data is the length that its result must be. */
 static int take_completion(struct zc_stream *zc, const struct io_uring_cqe *cqe,
 			   unsigned int *firsts)
