@@ -60,11 +60,13 @@ static int mapped_send(struct stream *stream, const void *buf, size_t len)
 
 	while (len) {
 		size_t n = min_size(len, PIECE_BYTES);
-		void *view;
+		void *view, *some;
 		int err = siv_reserve(tx, n, &view);
 
-		if (err == -EAGAIN)
-			err = reserve_some(tx, &n, &view);
+		if (err == -EAGAIN) {
+			err = reserve_some(tx, &n, &some);
+			view = some;
+		}
 		if (err)
 			return err;
 		memcpy(view, buf, n);
@@ -93,10 +95,9 @@ static int take(struct siv_rx *rx, void *buf, const void *view, size_t len)
  * As mapped_recv(), where the first look did not find @min bytes, or the stream ended. Inlined, the
  * look would save registers for it.
  */
-static __attribute__((noinline)) ssize_t recv_slowly(struct mapped_stream *mapped, void *buf,
-						     size_t min, size_t max)
+static __attribute__((noinline)) ssize_t recv_slowly(struct siv_rx *rx, void *buf, size_t min,
+						     size_t max)
 {
-	struct siv_rx *rx = mapped->rx;
 	size_t done = 0;
 
 	while (done < min) {
@@ -119,14 +120,14 @@ static __attribute__((noinline)) ssize_t recv_slowly(struct mapped_stream *mappe
 
 static ssize_t mapped_recv(struct stream *stream, void *buf, size_t min, size_t max)
 {
-	struct mapped_stream *mapped = (struct mapped_stream *)stream;
+	struct siv_rx *rx = ((struct mapped_stream *)stream)->rx;
 	const void *view;
-	ssize_t n = siv_peek_wait(mapped->rx, 1, NEVER, &view);
+	ssize_t n = siv_peek_wait(rx, 1, NEVER, &view);
 
 	if (n < (ssize_t)min)
-		return recv_slowly(mapped, buf, min, max);
+		return recv_slowly(rx, buf, min, max);
 	n = min_size(n, max);
-	return take(mapped->rx, buf, view, n) ?: n;
+	return take(rx, buf, view, n) ?: n;
 }
 
 static void mapped_close(struct stream *stream)

@@ -18,7 +18,6 @@
 #include "internal.h"
 
 enum {
-	LOOKS_PER_CLOCK = 512, /* at a position, between two at the clock and the state */
 	SPIN_START_NS = 10000, /* spinning grows from it, ends below; as halt_poll_ns_grow_start */
 	SPIN_WORTH = 4096,     /* bytes that are worth a new SIV_SPIN_US, for who waits for more */
 	/* At most this share of a ring is put off: the other works meanwhile. */
@@ -52,20 +51,6 @@ SIV_PUBLIC int siv_kick(int fd)
 	return ioctl(fd, SIV_IOC_KICK) && errno == ECONNRESET ? -ECONNRESET : 0;
 }
 
-/*
- * Between two looks. Without it the CPU runs many loads ahead, and throws them all away when the
- * peer's store comes: a round trip of 0.16 us becomes 0.22. PAUSE does as well as this on a bare CPU,
- * but an emulated one leaves its loop on it.
- */
-static inline void look_again(void)
-{
-#ifdef __x86_64__
-	__builtin_ia32_lfence();
-#else
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
-}
-
 /* Waiting -------------------------------------------------------------------------------------- */
 
 struct wait {
@@ -88,11 +73,11 @@ static bool look_often(const struct wait *w, __u64 *pos)
 {
 	__u32 state;
 
-	for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+	for (int i = 0; i < SIV_LOOKS; i++) {
 		*pos = load(w->word);
 		if (siv_ring_reached(*pos, w->want))
 			return true;
-		look_again();
+		siv_look_again();
 	}
 	state = __atomic_load_n(w->state, __ATOMIC_RELAXED);
 	return state ? state & (w->over | SIV_STATE_ABORTED) : w->attached;
@@ -556,28 +541,20 @@ static __attribute__((noinline)) ssize_t rx_wait(struct siv_rx *rx, size_t min, 
 	}
 }
 
-/*
- * The fast path of who waits for a stream: nothing but looks at the position, for a microsecond or
- * two, before flushing or asking for the state.
- */
+/* Where the kernel has the position of a stream, nobody has looked yet but once. */
 SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadline_ns,
 				      const void **view)
 {
-	const __u64 *word = &rx->theirs->tx_pos;
-	const __u64 pos = rx->pos, size = rx->mask + 1;
+	const __u64 pos = rx->pos;
 	__u64 tx;
 
 	min += !min;
-	if (siv_likely(!rx->header && !rx->err && rx->spin.now_ns && deadline_ns))
-		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-			tx = load(word);
-			if (siv_ring_has(tx, pos, min, size)) {
-				rx_set_seen(rx, tx);
-				*view = rx->data + (pos & rx->mask);
-				return tx - pos;
-			}
-			look_again();
-		}
+	if (!rx->max && !rx->header && !rx->err && rx->spin.now_ns && deadline_ns &&
+	    siv_look_often(&rx->theirs->tx_pos, pos, min, rx->mask + 1, &tx)) {
+		rx_set_seen(rx, tx);
+		*view = rx->data + (pos & rx->mask);
+		return tx - pos;
+	}
 	return rx_wait(rx, min, deadline_ns, view);
 }
 

@@ -64,6 +64,8 @@ enum {
  */
 #define SIV_SPIN_US 200u
 
+#define SIV_LOOKS 512 /* at a position, between two at the clock and the state: a microsecond or two */
+
 struct siv_rx;
 
 /* A wait's spinning. */
@@ -261,8 +263,13 @@ static inline size_t siv_reserve_max(const struct siv_tx *tx)
  */
 static inline int siv_reserve(struct siv_tx *tx, size_t len, void **view)
 {
-	if (siv_unlikely(len - 1 >= tx->fast - tx->pos))
-		return siv_reserve_slow(tx, len, view);
+	if (siv_unlikely(len - 1 >= tx->fast - tx->pos)) {
+		void *slow = NULL; /* so that the caller's can be in a register */
+		int err = siv_reserve_slow(tx, len, &slow);
+
+		*view = slow;
+		return err;
+	}
 	*view = tx->data + (tx->pos & tx->mask);
 	return 0;
 }
@@ -353,13 +360,44 @@ static inline ssize_t siv_peek(struct siv_rx *rx, const void **view)
 
 	if (!bytes) {
 		tx = __atomic_load_n(&rx->theirs->tx_pos, __ATOMIC_ACQUIRE); /* P */
-		if (!siv_ring_has(tx, pos, 1, rx->max))
-			return siv_peek_slow(rx, view);
+		if (!siv_ring_has(tx, pos, 1, rx->max)) {
+			const void *slow = NULL; /* so that the caller's can be in a register */
+			ssize_t n = siv_peek_slow(rx, &slow);
+
+			*view = slow;
+			return n;
+		}
 		rx->seen = rx->fast = tx;
 		bytes = tx - pos;
 	}
 	*view = rx->data + (pos & rx->mask);
 	return (ssize_t)bytes;
+}
+
+/*
+ * Between two looks. Without it the CPU runs many loads ahead, and throws them all away when the
+ * peer's store comes: a round trip of 0.16 us becomes 0.22. PAUSE does as well as this on a bare CPU,
+ * but an emulated one leaves its loop on it.
+ */
+static inline void siv_look_again(void)
+{
+#ifdef __x86_64__
+	__builtin_ia32_lfence();
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+/* Nothing but looks at the peer's position @word, until siv_ring_has() is true of it. */
+static inline bool siv_look_often(const __u64 *word, __u64 pos, __u64 min, __u64 size, __u64 *tx)
+{
+	for (int i = 0; i < SIV_LOOKS; i++) {
+		siv_look_again();
+		*tx = __atomic_load_n(word, __ATOMIC_ACQUIRE); /* P */
+		if (siv_ring_has(*tx, pos, min, size))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -379,9 +417,19 @@ static inline ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadlin
 	__u64 tx, bytes = rx->fast - pos;
 
 	if (!bytes || bytes < min) {
-		tx = __atomic_load_n(&rx->theirs->tx_pos, __ATOMIC_ACQUIRE); /* P */
-		if (!siv_ring_has(tx, pos, min + !min, rx->max))
-			return siv_peek_wait_slow(rx, min, deadline_ns, view);
+		const __u64 *word = &rx->theirs->tx_pos;
+		const __u64 max = rx->max;
+
+		tx = __atomic_load_n(word, __ATOMIC_ACQUIRE); /* P */
+		if (!siv_ring_has(tx, pos, min + !min, max) &&
+		    !(deadline_ns && max && rx->spin.now_ns &&
+		      siv_look_often(word, pos, min + !min, max, &tx))) {
+			const void *slow = NULL; /* so that the caller's can be in a register */
+			ssize_t n = siv_peek_wait_slow(rx, min, deadline_ns, &slow);
+
+			*view = slow;
+			return n;
+		}
 		rx->seen = rx->fast = tx;
 		bytes = tx - pos;
 	}
