@@ -64,7 +64,7 @@ enum {
  */
 #define SIV_SPIN_US 200u
 
-#define SIV_LOOKS 512 /* at a position, between two at the clock and the state: a microsecond or two */
+#define SIV_LOOKS 512 /* at a position, between two at the clock: a microsecond or two */
 
 struct siv_rx;
 
