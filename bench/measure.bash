@@ -78,20 +78,27 @@ measure_redis() # PATH COMMAND...
 	done
 }
 
+# siv_connects VM PATH/SCOPE
 # A first connect is a whole handshake: the agent has nothing that it could resume. One connect goes
 # before them all, as TLS's contexts are made before any of its.
-measure_connects()
+siv_connects()
 {
 	local i resume=
 
 	! agents_resume || resume=yes
-	vm_run cockpit siv-bench connect --count 1 "$SIV_URL" >/dev/null
+	vm_run "$1" siv-bench connect --count 1 "$SIV_URL" >/dev/null
 	for ((i = 0; i < connects; i++)); do
-		[[ ! $resume ]] || vm_run cockpit sivctl forget >/dev/null
-		measure cockpit connect connect/first/socket/two-vms "$SIV_URL" --count 1
-		[[ ! $resume ]] || measure cockpit connect connect/resumed/socket/two-vms \
-			"$SIV_URL" --count 1
+		[[ ! $resume ]] || vm_run "$1" sivctl forget >/dev/null
+		measure "$1" connect "connect/first/$2" "$SIV_URL" --count 1
+		[[ ! $resume ]] || measure "$1" connect "connect/resumed/$2" "$SIV_URL" --count 1
 	done
+}
+
+measure_connects()
+{
+	siv_connects cockpit socket/two-vms
+	measure cockpit connect connect/first/tcp-virtio/two-vms "tcp:$ADAS_IP:$PORT" \
+		--count "$connects" --milliseconds 5000
 	# from one process: a program that has just started pays for its library's first use
 	measure cockpit connect connect/first/tls-virtio/two-vms "tls:$ADAS_IP:$TLS_PORT" \
 		--count "$connects" --milliseconds 5000
@@ -120,4 +127,7 @@ one_vm()
 	sweep adas af-unix/one-vm "unix:$UNIX_PATH"
 	sweep adas tcp-loopback/one-vm "tcp:127.0.0.1:$PORT"
 	sweep adas vsock-loopback/one-vm "vsock:$PORT"
+	siv_connects adas socket-local/one-vm
+	measure adas connect connect/first/af-unix/one-vm "unix:$UNIX_PATH" \
+		--count "$connects" --milliseconds 5000
 }

@@ -26,6 +26,17 @@ native()
 	done
 }
 
+# What needs no VM of the host's and the agent's work.
+host_parts()
+{
+	local folder=$VM_RUN/host-parts
+
+	stage_detail "siv-bench-host"
+	mkdir -p -m 700 "$folder"
+	"$BENCH-host" "$folder" >>"$samples"
+	rm -r "$folder"
+}
+
 collected() # COUNT SIZE ENDPOINT: instructions of a run that passes so many messages
 {
 	valgrind --tool=callgrind --callgrind-out-file=/dev/null \

@@ -28,12 +28,6 @@ def matrix($metric; $scope; $title; $column; cell):
 
 def by_size: . == "rtt" or . == "throughput";
 
-# The ratio of two results, and that of each repetition.
-def compare($all; $a; $b):
-  ($all[] | select(.name == $a)) as $x | ($all[] | select(.name == $b)) as $y
-  | {ratio: ($x.median / $y.median),
-     spread: ([$x.medians, $y.medians] | transpose | map(select(.[0] and .[1]) | .[0] / .[1]))};
-
 def verdict($most; $least):
   if $most then
     if .ratio <= $most then "met" else "missed by \((.ratio / $most - 1) * 100 | short) %" end
