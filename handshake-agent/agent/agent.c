@@ -404,8 +404,7 @@ int agent_start(struct agent *a, struct loop *loop, const struct agent_config *c
 	a->kernel = kernel;
 	if (!a->cgroup_root)
 		a->cgroup_root = agent_cgroup_root();
-	for (unsigned int i = 0; i < SESSION_BUCKETS; i++)
-		list_init(&a->sessions[i]);
+	agent_session_init(a);
 	list_init(&a->closed);
 	list_init(&a->listeners);
 	a->audit_tokens = AGENT_AUDIT_BURST;

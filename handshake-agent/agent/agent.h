@@ -22,6 +22,7 @@
 
 #include <openssl/ssl.h>
 
+#include "common/id_hash.h"
 #include "common/list.h"
 #include "common/loop.h"
 #include "config.h"
@@ -40,7 +41,6 @@
 #define SESSION_TIMEOUT_MAX_MS   60000u /* from OPEN or INCOMING to GRANT, whatever others say */
 #define SESSION_TLS_BYTES_MAX    (64u * 1024) /* from the peer, in one handshake */
 #define SESSION_TLS_MESSAGES_MAX 64u          /* the same, in messages */
-#define SESSION_BUCKETS          256u         /* of the hash by session id; a power of two */
 
 #define ENROL_RETRY_MS 30000u /* after a renewal that failed */
 
@@ -124,7 +124,9 @@ struct agent {
 	struct identity *identities; /* one for each service of config */
 	uint64_t last_session;       /* ids of CSRs and OPENs; never used again */
 
-	struct list sessions[SESSION_BUCKETS];
+	struct list sessions[ID_HASH_BUCKETS];  /* by id */
+	struct list by_serial[ID_HASH_BUCKETS]; /* the same */
+	uint64_t id_key; /* of both */
 	unsigned int nr_sessions, nr_incoming;
 	uint64_t last_serial;
 
@@ -214,6 +216,7 @@ bool agent_enrol_settled(const struct agent *agent);
 struct identity *agent_enrol_identity(struct agent *agent, const struct agent_service *service);
 
 /* session.c */
+void agent_session_init(struct agent *agent);
 void agent_session_connect(struct agent *agent, const struct kernel_upcall *upcall);
 void agent_session_cancel(struct agent *agent, uint64_t request);
 void agent_session_message(struct agent *agent, const struct sivp_msg *msg);

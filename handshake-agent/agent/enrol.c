@@ -23,7 +23,8 @@ static void refused(struct identity *i, enum sivp_reason reason)
 	i->reason = reason;
 	/* A renewal that failed leaves the certificate that there is. */
 	i->state = i->context ? IDENTITY_HELD : IDENTITY_REFUSED;
-	if (i->context)
+	/* And there is a next time, also where this was one request too many. */
+	if (i->context || reason == SIVP_R_RATE)
 		loop_timer_set(i->agent->loop, &i->renew, ENROL_RETRY_MS * LOOP_NS_PER_MS);
 	agent_session_identity(i->agent, i);
 	agent_enrol_tell_renewed(i->agent);
@@ -80,7 +81,7 @@ static void renew_due(struct loop_timer *timer)
 
 	if (!host_up(&i->agent->host))
 		return; /* agent_enrol_start() will look */
-	if (renew_in(i) > 0) {
+	if (i->context && renew_in(i) > 0) {
 		set_renewal(i);
 		return;
 	}
@@ -321,6 +322,8 @@ bool agent_enrol_reject(struct agent *a, const struct sivp_msg *m)
 		  sivp_reason_name(sivp_u32(m, SIVP_A_REASON)),
 		  sivp_u32(m, SIVP_A_REASON) == SIVP_R_REVOKED ?
 		  "until it is unrevoked on the host" :
+		  sivp_u32(m, SIVP_A_REASON) == SIVP_R_RATE ?
+		  "it is asked again later" :
 		  "list the service in this VM's section of host.conf, or take it out of "
 		  "agent.conf");
 	refused(i, sivp_u32(m, SIVP_A_REASON));

@@ -29,7 +29,8 @@ enum session_state {
 };
 
 struct agent_session {
-	struct list node;
+	struct list node;           /* by id */
+	struct list by_serial;
 	struct agent *agent;
 	uint64_t id;     /* as the host knows it */
 	uint64_t serial; /* as the kernel's answers know it: never used again */
@@ -56,7 +57,7 @@ struct agent_session {
 	unsigned int tls_bytes, tls_messages; /* received */
 };
 
-/* session_table.c: finding them. */
+/* session_table.c: finding them. None of them is there before agent_session_init(). */
 struct agent_session *agent_session_new(struct agent *agent, bool server, uint64_t id);
 void agent_session_free(struct agent_session *session);
 struct agent_session *agent_session_by_id(struct agent *agent, uint64_t id);

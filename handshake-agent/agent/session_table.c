@@ -1,13 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The agent's sessions, hashed by the id that the host knows them by. */
 #include <stdlib.h>
+#include <sys/random.h>
 
+#include "common/log.h"
 #include "session.h"
 
-static struct list *bucket(struct agent *a, uint64_t id)
+void agent_session_init(struct agent *a)
 {
-	/* Ids are counted up by whoever chose them. */
-	return &a->sessions[id % SESSION_BUCKETS];
+	/* before any session is there, and without it the tables are only slower */
+	if (getrandom(&a->id_key, sizeof(a->id_key), 0) != sizeof(a->id_key))
+		log_warning("getrandom: failed");
+	for (unsigned int i = 0; i < ID_HASH_BUCKETS; i++) {
+		list_init(&a->sessions[i]);
+		list_init(&a->by_serial[i]);
+	}
+}
+
+static unsigned int bucket(const struct agent *a, uint64_t id)
+{
+	return id_hash(id, a->id_key);
 }
 
 struct agent_session *agent_session_new(struct agent *a, bool server, uint64_t id)
@@ -24,7 +36,8 @@ struct agent_session *agent_session_new(struct agent *a, bool server, uint64_t i
 	s->serial = ++a->last_serial;
 	s->server = server;
 	s->state = SESSION_WAIT_CERT;
-	list_add_tail(bucket(a, id), &s->node);
+	list_add_tail(&a->sessions[bucket(a, id)], &s->node);
+	list_add_tail(&a->by_serial[bucket(a, s->serial)], &s->by_serial);
 	a->nr_sessions++;
 	a->nr_incoming += server;
 	return s;
@@ -39,6 +52,7 @@ void agent_session_free(struct agent_session *s)
 	loop_timer_cancel(&s->timer);
 	tls_end(&s->tls);
 	list_del(&s->node);
+	list_del(&s->by_serial);
 	free(s);
 	agent_enrol_tell_renewed(a); /* it may have been the last that kept us from it */
 }
@@ -47,7 +61,7 @@ struct agent_session *agent_session_by_id(struct agent *a, uint64_t id)
 {
 	struct list *pos;
 
-	list_for_each(pos, bucket(a, id)) {
+	list_for_each(pos, &a->sessions[bucket(a, id)]) {
 		struct agent_session *s = container_of(pos, struct agent_session, node);
 
 		if (s->id == id && !s->orphan)
@@ -58,11 +72,11 @@ struct agent_session *agent_session_by_id(struct agent *a, uint64_t id)
 
 struct agent_session *agent_session_next(struct agent *a, const struct agent_session *after)
 {
-	unsigned int b = after ? after->id % SESSION_BUCKETS : 0;
+	unsigned int b = after ? bucket(a, after->id) : 0;
 	struct list *pos = after ? after->node.next : a->sessions[0].next;
 
 	while (pos == &a->sessions[b]) {
-		if (++b == SESSION_BUCKETS)
+		if (++b == ID_HASH_BUCKETS)
 			return NULL;
 		pos = a->sessions[b].next;
 	}
@@ -71,11 +85,14 @@ struct agent_session *agent_session_next(struct agent *a, const struct agent_ses
 
 struct agent_session *agent_session_by_serial(struct agent *a, uint64_t serial)
 {
-	struct agent_session *s = NULL;
+	struct list *pos;
 
-	while ((s = agent_session_next(a, s)))
+	list_for_each(pos, &a->by_serial[bucket(a, serial)]) {
+		struct agent_session *s = container_of(pos, struct agent_session, by_serial);
+
 		if (s->serial == serial)
 			return s;
+	}
 	return NULL;
 }
 

@@ -58,6 +58,7 @@ struct broker *broker_new(const struct broker_config *config)
 		goto err_free;
 	audit_attach(config->audit, config->loop);
 	broker_random(broker->nonce, sizeof(broker->nonce));
+	broker_random(&broker->id_key, sizeof(broker->id_key));
 	/*
 	 * Generations must differ from all that an earlier broker gave out, which the journal does
 	 * not have any more: 62 random bits are far from them.

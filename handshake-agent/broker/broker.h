@@ -27,6 +27,12 @@
 #include "journal.h"
 #include "policy.h"
 
+/* What else may be asked of the broker at once, and a second, by a VM that has not proved anything. */
+#define BROKER_CSRS_BURST        256u /* certificate requests of a VM: all services' four times */
+#define BROKER_CSRS_PER_SECOND   16u  /* and in the long run */
+#define BROKER_UPSETS_BURST      64u  /* HELLOs of a VM, and links that it says are stalled */
+#define BROKER_UPSETS_PER_SECOND 1u
+
 /* Limits of one VM unless they say otherwise; 0 in struct broker_limits is the default here. */
 #define BROKER_SESSIONS_PER_VM   1024u         /* half-open connects from and to a VM */
 #define BROKER_SESSIONS_PER_PAIR 512u          /* half-open connects between two VMs */

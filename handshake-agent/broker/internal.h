@@ -22,6 +22,7 @@
 #include "alloc.h"
 #include "broker.h"
 #include "common/bucket.h"
+#include "common/id_hash.h"
 #include "common/list.h"
 #include "common/log.h"
 #include "common/stream.h"
@@ -73,12 +74,14 @@ struct vm {
 	unsigned int n_positions;
 
 	struct link *local;
-	struct list sides; /* struct session_side */
+	struct list sides[ID_HASH_BUCKETS]; /* struct session_side, by id */
 	unsigned int n_sides;
 	uint64_t last_session; /* of those brought to this VM, without SIVP_SESSION_INCOMING */
 	bool listening[POLICY_SERVICES_MAX];
 	struct taken taken;
 	struct taken services[POLICY_SERVICES_MAX];
+	struct bucket csrs;   /* each costs two signatures */
+	struct bucket upsets; /* each may end epochs, and so have links zeroed and agents busy */
 
 	struct audit_budget budget;
 	struct { uint64_t opens, granted, refused, certificates, violations, tls_bytes; } count;
@@ -133,7 +136,7 @@ struct channel {
 	unsigned int client_end;
 	bool reset;       /* CLOSE was sent, or is to be when an agent is back that can take it */
 	enum sivp_reason reset_reason;
-	bool done;        /* both have attached */
+	bool done;        /* both have attached: no session has it any more */
 	bool granted[2];  /* by end: GRANT was sent to it, so its kernel may have it until CLOSED */
 	uint32_t position[2]; /* by end: its IVPosition when it was granted */
 	bool reported[2]; /* by end: the agent has named it since its HELLO */
@@ -197,6 +200,7 @@ struct broker {
 	uint64_t last_session;
 	uint64_t first_generation;
 	uint8_t nonce[SIVP_NONCE_LEN];
+	uint64_t id_key; /* of all tables of ids */
 	struct sivp_builder builder; /* one message at a time */
 	bool settling;
 };
@@ -212,6 +216,8 @@ void vm_init(struct vm *vm, struct broker *broker, unsigned int index);
 /* A stream was opened. */
 void vm_connected(struct vm *vm);
 void vm_exit(struct vm *vm);
+/* Takes a token of @vm's upsets. */
+bool vm_may_upset(struct vm *vm);
 /* Marks; broker_settle() acts. The worse doom wins. */
 void vm_doom(struct vm *vm, enum vm_doom doom);
 /* Logs, counts and dooms. What was parsed is void. */

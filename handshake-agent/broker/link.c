@@ -220,7 +220,7 @@ void link_stalled(struct vm *vm, const struct sivp_msg *msg)
 	struct link *link = link_find(vm, sivp_u32(msg, SIVP_A_IVPOSITION), &end);
 
 	if (!link || link_is_local(link) || link->phase != LINK_RUN ||
-	    sivp_u32(msg, SIVP_A_EPOCH) != link->epoch)
+	    sivp_u32(msg, SIVP_A_EPOCH) != link->epoch || !vm_may_upset(vm))
 		return;
 	log_warning("link %s: vm %s sees no heartbeat of vm %s", link_name(link), vm->policy->name,
 		    link->end[!end].vm->policy->name);

@@ -220,18 +220,24 @@ set_verdict(struct policy_verdict *verdict, enum sivp_reason reason, int line, c
 	va_end(args);
 }
 
-/* The one VM that policy lets this caller reach that service in; -1: none or several. */
+/*
+ * The one VM that policy lets this caller reach that service in; -1: none or several. No two rules
+ * are the same, so each that fits is of another VM.
+ */
 static int resolve(const struct policy *policy, unsigned int from, const char *service,
 		   const char *to_service)
 {
 	int found = -1;
 
-	for (unsigned int vm = 0; vm < policy->n_vms; vm++) {
-		if (!find_allow(policy, from, service, vm, to_service))
+	for (unsigned int i = 0; i < policy->n_allows; i++) {
+		const struct policy_allow *a = &policy->allows[i];
+
+		if (a->from_vm != from || strcmp(a->from_service, service) != 0 ||
+		    strcmp(a->to_service, to_service) != 0)
 			continue;
 		if (found >= 0)
 			return -1;
-		found = (int)vm;
+		found = (int)a->to_vm;
 	}
 	return found;
 }

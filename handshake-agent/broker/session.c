@@ -33,11 +33,16 @@ static unsigned int side_index(const struct session_side *side)
 	return side == &side->session->side[SERVER] ? SERVER : CLIENT;
 }
 
+static struct list *side_bucket(struct vm *vm, uint64_t id)
+{
+	return &vm->sides[id_hash(id, vm->broker->id_key)];
+}
+
 static struct session_side *side_find(struct vm *vm, uint64_t id)
 {
 	struct list *pos;
 
-	list_for_each(pos, &vm->sides) {
+	list_for_each(pos, side_bucket(vm, id)) {
 		struct session_side *side = container_of(pos, struct session_side, node);
 
 		if (side->id == id)
@@ -53,7 +58,7 @@ static void side_attach(struct session *session, unsigned int index, struct vm *
 	side->session = session;
 	side->vm = vm;
 	side->id = id;
-	list_add_tail(&vm->sides, &side->node);
+	list_add_tail(side_bucket(vm, id), &side->node);
 	vm->n_sides++;
 }
 
@@ -653,8 +658,6 @@ void session_message(struct vm *vm, const struct sivp_msg *msg)
 
 void sessions_drop_vm(struct vm *vm, enum sivp_reason reason, const char *text, bool tell)
 {
-	struct list *sides = &vm->sides;
-
 	if (tell) {
 		struct list *pos, *tmp;
 		struct broker *broker = vm->broker;
@@ -668,16 +671,19 @@ void sessions_drop_vm(struct vm *vm, enum sivp_reason reason, const char *text, 
 		}
 		return;
 	}
-	while (!list_empty(sides)) {
-		struct session_side *side = container_of(sides->next, struct session_side, node);
-		struct session *session = side->session;
+	for (unsigned int i = 0; i < ID_HASH_BUCKETS; i++) {
+		while (!list_empty(&vm->sides[i])) {
+			struct session_side *side =
+				container_of(vm->sides[i].next, struct session_side, node);
+			struct session *session = side->session;
 
-		/* Whether its kernel has the channel is what the next agent reports. */
-		side_detach(side);
-		if (session->state == SESSION_DEAD)
-			session_put(session);
-		else
-			session_fail(session, reason, text, -1, NULL);
+			/* Whether its kernel has the channel is what the next agent reports. */
+			side_detach(side);
+			if (session->state == SESSION_DEAD)
+				session_put(session);
+			else
+				session_fail(session, reason, text, -1, NULL);
+		}
 	}
 }
 
@@ -698,6 +704,8 @@ void sessions_end_closed(struct channel *channel, unsigned int end)
 	struct broker *broker = channel->link->broker;
 	struct list *pos, *tmp;
 
+	if (channel->done)
+		return;
 	list_for_each_safe(pos, tmp, &broker->sessions) {
 		struct session *session = container_of(pos, struct session, node);
 
@@ -717,6 +725,8 @@ bool sessions_end_channel(struct channel *channel, enum sivp_reason reason, cons
 	struct broker *broker = channel->link->broker;
 	struct list *pos, *tmp;
 
+	if (channel->done)
+		return false;
 	list_for_each_safe(pos, tmp, &broker->sessions) {
 		struct session *session = container_of(pos, struct session, node);
 
@@ -757,6 +767,8 @@ void sessions_forget_channel(struct channel *channel)
 	struct broker *broker = channel->link->broker;
 	struct list *pos, *tmp;
 
+	if (channel->done)
+		return;
 	list_for_each_safe(pos, tmp, &broker->sessions) {
 		struct session *session = container_of(pos, struct session, node);
 

@@ -8,6 +8,7 @@
 
 #include "internal.h"
 
+#define NS_PER_S     1000000000ull
 #define VM_SILENT_MS 1000u /* from when a stream is there until its agent is asked for a HELLO */
 #define VM_IN_CAP (4u * SIVP_FRAME_MAX) /* a frame always fits, whatever lies before it */
 
@@ -24,7 +25,15 @@ void vm_init(struct vm *vm, struct broker *broker, unsigned int index)
 	vm->silent.due = silent_due;
 	vm->stream.in_cap = VM_IN_CAP;
 	vm->stream.out_cap = broker->config.limits.queue_bytes + BROKER_QUEUE_RESERVE;
-	list_init(&vm->sides);
+	bucket_set(&vm->csrs, BROKER_CSRS_BURST, NS_PER_S / BROKER_CSRS_PER_SECOND);
+	bucket_set(&vm->upsets, BROKER_UPSETS_BURST, NS_PER_S / BROKER_UPSETS_PER_SECOND);
+	for (unsigned int i = 0; i < ID_HASH_BUCKETS; i++)
+		list_init(&vm->sides[i]);
+}
+
+bool vm_may_upset(struct vm *vm)
+{
+	return bucket_take(&vm->upsets, broker_now(vm->broker));
 }
 
 void vm_exit(struct vm *vm)
@@ -236,6 +245,10 @@ static void vm_hello(struct vm *vm, const struct sivp_msg *msg)
 	unsigned int n;
 	bool reborn, same;
 
+	if (!vm_may_upset(vm)) {
+		vm_violation(vm, "hello: too often");
+		return;
+	}
 	if (!parse_positions(&msg->attr[SIVP_A_LINKS], positions, &n)) {
 		vm_violation(vm, "hello: an IVPosition twice");
 		return;
@@ -300,6 +313,11 @@ static enum sivp_reason issue(struct vm *vm, const struct sivp_msg *msg, const c
 	enum sivp_reason reason;
 	int64_t not_after;
 
+	/* First of all: what comes next is work. */
+	if (!bucket_take(&vm->csrs, broker_now(vm->broker))) {
+		snprintf(error, CA_ERROR_LEN, "its VM asks for more certificates a second than it may");
+		return SIVP_R_RATE;
+	}
 	if (policy_find_service(policy, vm->index, service) < 0 ||
 	    !sivp_spiffe_id(policy->domain, vm->policy->name, service, id, SIV_SPIFFE_LEN)) {
 		snprintf(error, CA_ERROR_LEN, "%s:%d does not list that service", policy->file,

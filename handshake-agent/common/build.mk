@@ -15,3 +15,4 @@ CONFIG_LIBS := -lconfuse
 
 $(eval $(call unit,test_confine,tests/unit/test_confine.c $(CONFINE_SOURCES) \
 	handshake-agent/common/log.c,$(COMMON_CFLAGS),$(CONFINE_LIBS)))
+$(eval $(call unit,test_id_hash,tests/unit/test_id_hash.c,$(COMMON_CFLAGS),))

@@ -328,6 +328,24 @@ static void test_a_connect_waits_for_enrolment(void **state)
 	identity->state = IDENTITY_HELD;
 }
 
+/* More requests than the host answers: the one that is too many is made again. */
+static void test_a_request_too_many_is_made_again(void **state)
+{
+	struct identity *identity = &w.agent[COCKPIT].identities[0];
+
+	(void)state;
+	for (unsigned int i = 0; i < BROKER_CSRS_BURST; i++) {
+		agent_enrol_start(&w.agent[COCKPIT], true);
+		pump();
+		if (identity->state == IDENTITY_REFUSED)
+			break;
+	}
+	assert_int_equal(identity->state, IDENTITY_REFUSED);
+	assert_int_equal(identity->reason, SIVP_R_RATE);
+	advance_ms(ENROL_RETRY_MS);
+	assert_int_equal(identity->state, IDENTITY_HELD);
+}
+
 static void test_certificates_are_renewed_in_time(void **state)
 {
 	struct identity *identity = &w.agent[COCKPIT].identities[0];
@@ -443,6 +461,7 @@ int main(int argc, char **argv)
 		TEST(test_bad_certificates_on_either_side),
 		TEST(test_a_connect_waits_for_enrolment),
 		TEST(test_certificates_are_renewed_in_time),
+		TEST(test_a_request_too_many_is_made_again),
 		TEST(test_what_was_revoked_is_enrolled_again),
 		TEST(test_the_audit_budget),
 	};

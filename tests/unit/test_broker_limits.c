@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What a VM and a service may take by connecting: opens a second, channels, link memory. */
+/* What a VM and a service may take: opens a second, channels, link memory; and other work. */
 #include "broker_fixture.h"
 
 #include <errno.h>
@@ -377,6 +377,83 @@ static void test_a_service_that_is_back_has_what_it_had(void **state)
 	assert_int_equal(status(fx, A, "opened", "memory"), CHANNEL);
 }
 
+/* Work that needs no connect */
+
+/* Whether that many requests for certificates, of which nothing is right, are looked at. */
+static unsigned int looked_at(struct fixture *fx, unsigned int vm, unsigned int n)
+{
+	unsigned int looked = 0;
+
+	for (uint64_t id = 1; id <= n; id++) {
+		struct sivp_builder *b = fx_message(fx, SIVP_CSR, id);
+
+		sivp_put_str(b, SIVP_A_SERVICE, vm == A ? "cli" : "srv");
+		sivp_put_blob(b, SIVP_A_CSR, "no request", 10);
+		fx_send(fx, vm);
+		switch (sivp_u32(fx_expect(fx, vm, SIVP_REJECT), SIVP_A_REASON)) {
+		case SIVP_R_CERTIFICATE:
+			looked++;
+			break;
+		case SIVP_R_RATE:
+			break;
+		default:
+			fail();
+		}
+	}
+	return looked;
+}
+
+static void test_requests_for_certificates_are_limited(void **state)
+{
+	struct fixture *fx = *state;
+
+	start(fx);
+	assert_int_equal(looked_at(fx, A, BROKER_CSRS_BURST + 20), BROKER_CSRS_BURST);
+	assert_int_equal(looked_at(fx, B, 1), 1);
+	loop_advance(fx->loop, 1000 * MS);
+	assert_int_equal(looked_at(fx, A, 20), BROKER_CSRS_PER_SECOND);
+}
+
+/* Each with another boot: it ends the epochs of all links of A. */
+static void test_hellos_are_limited(void **state)
+{
+	struct fixture *fx = *state;
+
+	fx_connect(fx, A);
+	for (unsigned int i = 0; i < BROKER_UPSETS_BURST; i++) {
+		fx->agent[A].boot_id[0]++;
+		fx_send_hello(fx, A);
+		fx_expect(fx, A, SIVP_WELCOME);
+		fx_expect_link_up(fx, A, SIVP_LOCAL);
+	}
+	fx_send_hello(fx, A);
+	fx_expect_hang_up(fx, A);
+	loop_advance(fx->loop, 1000 * MS / BROKER_UPSETS_PER_SECOND);
+	fx_connect(fx, A);
+	fx_hello(fx, A);
+}
+
+static void test_links_that_are_said_to_stall_are_limited(void **state)
+{
+	struct fixture *fx = *state;
+
+	start(fx);
+	for (unsigned int i = 0; i < 2 * BROKER_UPSETS_BURST; i++) {
+		struct sivp_builder *b = fx_message(fx, SIVP_LINK_STALLED, 0);
+
+		sivp_put_u32(b, SIVP_A_IVPOSITION, 10);
+		sivp_put_u32(b, SIVP_A_EPOCH, fx->link[LINK_AB].epoch);
+		fx_send(fx, A);
+	}
+	/* its HELLO was the first of these */
+	assert_int_equal(fx->link[LINK_AB].n_bumps, BROKER_UPSETS_BURST - 1);
+	loop_advance(fx->loop, 1000 * MS / BROKER_UPSETS_PER_SECOND);
+	sivp_put_u32(fx_message(fx, SIVP_LINK_STALLED, 0), SIVP_A_IVPOSITION, 10);
+	sivp_put_u32(&fx->out, SIVP_A_EPOCH, fx->link[LINK_AB].epoch);
+	fx_send(fx, A);
+	assert_int_equal(fx->link[LINK_AB].n_bumps, BROKER_UPSETS_BURST);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fx_teardown)
 
 int main(int argc, char **argv)
@@ -395,6 +472,9 @@ int main(int argc, char **argv)
 		TEST(test_another_limit_holds_from_then_on),
 		TEST(test_another_rate_holds_from_then_on),
 		TEST(test_a_service_that_is_back_has_what_it_had),
+		TEST(test_requests_for_certificates_are_limited),
+		TEST(test_hellos_are_limited),
+		TEST(test_links_that_are_said_to_stall_are_limited),
 	};
 
 	if (argc > 1)
