@@ -183,7 +183,7 @@ enum sivp_reason {
 	SIVP_R_NO_CERT,        /* no certificate enrolled for the service (yet)       EKEYREJECTED */
 	SIVP_R_VIOLATION,      /* broke this protocol                                 EPROTO */
 	SIVP_R_SOCKET_TYPE,    /* it listens with another socket type                 EPROTOTYPE */
-	SIVP_R_RATE,           /* more connects a second than host.conf lets it open  ENOBUFS */
+	SIVP_R_RATE,           /* more connects, or requests, a second than it may    ENOBUFS */
 	SIVP_R_QUOTA,          /* as many channels, or as much memory, as it may have ENOBUFS */
 	SIVP_R_NO_SEALING,     /* a kernel cannot seal, and policy says that it must  EOPNOTSUPP */
 	SIVP_R_MAX = SIVP_R_NO_SEALING
