@@ -2,16 +2,17 @@
 # What each protection costs: the same thing with it and without it. Input: results.json.
 include "text";
 
-def WHAT: 56; def FIGURE: 9; def COST: 17;
+def WHAT: 60; def FIGURE: 9; def COST: 17;
 
 # More of a rate is better: its ratio is turned over, so that more than 1 is always a cost.
 def turned: if .unit == "MB/s" then .ratio |= 1 / . | .spread |= map(1 / .) else . end;
 
 # Does each repetition by itself say that it costs, or that it does not?
 def times:
-  "x \(.ratio | short), " +
-  if (.spread | min) > 1 then "\(.spread | min | short) .. \(.spread | max | short)"
-  else "in the spread: \(.spread | min | short) .. \(.spread | max | short)" end;
+  (.spread | min) as $least | (.spread | max) as $most
+  | "x \(.ratio | short), "
+    + (if $least > 1 then "" elif $most < 1 then "nothing: " else "in the spread: " end)
+    + "\($least | short) .. \($most | short)";
 
 def row($what; $with; $without):
   ([compare(.; $with; $without)] | .[0]) as $c
