@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * siv-bench-host: what the host's and the agent's protections cost, without VMs. bench/run drives it;
- * docs/bench.md says what the figures mean.
+ * siv-bench-host: what protections of the host and the agent cost, without VMs. bench/run drives
+ * it; docs/bench.md says what the figures mean.
  *
  * Variants of a thing take turns, each turn in a process of its own: none finds what another left.
  */
@@ -97,8 +97,8 @@ static void run_scrubs(const struct variant *variant, struct samples *samples)
 }
 
 /*
- * Which service is this process? All services are of its user; each has an executable that is looked
- * up, and but for the last it is another one.
+ * Which service is this process? All services are of its user; each has an executable that is
+ * looked up, and but for the last it is another one.
  */
 static void run_selects(const struct variant *variant, struct samples *samples)
 {
@@ -135,7 +135,8 @@ static void run_selects(const struct variant *variant, struct samples *samples)
 	  .world = { __VA_ARGS__ } }
 #define SCRUB(name_and_bytes, ...)								\
 	{ .name = name_and_bytes "/kept/native", .run = run_scrubs, __VA_ARGS__ },		\
-	{ .name = name_and_bytes "/punched/native", .run = run_scrubs, .punched = true, __VA_ARGS__ }
+	{ .name = name_and_bytes "/punched/native", .run = run_scrubs, .punched = true,		\
+	  __VA_ARGS__ }
 
 static const struct variant variants[] = {
 	CONNECT("plain", .rules = 1, .journal = true),
@@ -198,8 +199,8 @@ int main(int argc, char **argv)
 
 	if (argc != 2 || argv[1][0] == '-') {
 		fputs("usage: siv-bench-host FOLDER\n"
-		      "Measures, with FOLDER for a key, a journal and an audit log, and prints a line of\n"
-		      "JSON for each variant.\n", stderr);
+		      "Measures, with FOLDER for a key, a journal and an audit log, and prints a\n"
+		      "line of JSON for each variant.\n", stderr);
 		return EX_USAGE;
 	}
 	folder = argv[1];
