@@ -232,3 +232,39 @@ assert_link_as_new()
 	((looks > 0 && looks <= hz * attacked))
 	assert_link_as_new
 }
+
+# Interrupts of the link without an event that the handler took.
+handled() # TIMES N
+{
+	local before
+
+	before=$(interrupts)
+	hz=$(vm_run cockpit siv-prey interrupts "$1" "$2")
+	handled=$(($(interrupts) - before))
+	echo "# $(($1 * $2)) interrupts without events, $2 in a jiffy: $handled were handled" >&3
+}
+
+@test "interrupts without events are masked: so many in a jiffy, and so many altogether" {
+	local driver=/sys/bus/pci/drivers/af_sivshmem epoch floods handled hz jiffy
+	local credit=1024 # SIV_IRQ_CREDIT
+
+	# a driver that starts anew has all of SIV_IRQ_CREDIT
+	epoch=$(siv_ctl --json status | jq '.links[] | select(.link == "cockpit--adas") | .epoch')
+	vm_run cockpit "modprobe siv_lab; cd $driver && device=\$(basename 0000:*) &&
+		echo \$device >unbind && echo \$device >bind"
+	host_job_await_line hostd "link cockpit--adas: up in epoch $((epoch + 1))\$" 30
+	floods=$(counted floods)
+
+	# SIV_IRQ_FLOOD, and the one that masks
+	handled 1 2000
+	jiffy=$((128000 / hz < credit ? 128000 / hz : credit))
+	((handled > jiffy / 2 && handled <= jiffy + 2))
+	(($(counted floods) == floods + 1))
+
+	# fewer than that: the credit that is left, and then in each jiffy the one that it gives back, the
+	# one that masks, and one that came while it was masked
+	handled 100 100
+	((handled > 100 && handled <= credit + 3 * 100))
+	(($(counted floods) > floods + 1))
+	assert_link_as_new
+}

@@ -6,6 +6,8 @@
  *
  *   siv-prey URL       until SIGTERM: then all are killed, and what was seen is printed
  *   siv-prey ticks     counts ticks of 10 ms until SIGTERM, and the longest time without one
+ *   siv-prey interrupts TIMES N    the link's interrupt N times at once, by siv_lab.ko, with one jiffy at
+ *                      least between two of these; prints how many jiffies a second has
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +34,7 @@
 
 #define KILL_SECONDS 30
 #define BUFFER       40000
+#define LAB_INTERRUPT _IO('L', 1) /* as siv_lab.c has it */
 
 /* What all processes count, in memory that they share. */
 static struct {
@@ -376,12 +379,43 @@ static int run_ticks(void)
 	return 0;
 }
 
+/* The clock of jiffies: its resolution is one of them. */
+static uint64_t jiffy_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+static int run_interrupts(unsigned long times, unsigned long n)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	int fd = open("/dev/siv_lab", O_RDWR | O_CLOEXEC);
+	struct timespec jiffy;
+	uint64_t last;
+
+	if (fd < 0)
+		fail("/dev/siv_lab (is siv_lab.ko loaded?)", errno);
+	while (times--) {
+		for (last = jiffy_ns(); jiffy_ns() == last;)
+			nanosleep(&nap, NULL);
+		if (ioctl(fd, LAB_INTERRUPT, n))
+			fail("LAB_INTERRUPT", errno);
+	}
+	clock_getres(CLOCK_MONOTONIC_COARSE, &jiffy);
+	printf("%ld\n", 1000000000 / jiffy.tv_nsec);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct sigaction term = { .sa_handler = on_term };
 
+	if (argc == 4 && !strcmp(argv[1], "interrupts"))
+		return run_interrupts(strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
 	if (argc != 2) {
-		fprintf(stderr, "usage: siv-prey URL | ticks\n");
+		fprintf(stderr, "usage: siv-prey URL | ticks | interrupts TIMES N\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
