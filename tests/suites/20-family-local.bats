@@ -42,6 +42,10 @@ check() { vm_run one -t $((120 + ${DUPLEX_MIB:-0} / 4)) siv-check run "$URL" "$@
 @test "vectors of odd pieces, MSG_WAITALL and MSG_TRUNC" { check vectors; }
 # bats test_tags=smoke
 @test "a bad pointer loses nothing and sends nothing twice" { check efault; }
+@test "a page that does not come holds up its own call alone" {
+	vm_run one '[ -e /proc/sys/vm/unprivileged_userfaultfd ]' || skip "this kernel has no userfaultfd"
+	check late-page
+}
 @test "a non-blocking connect is reported by poll" { check connect-nonblock; }
 @test "a signal interrupts connect, and asking again completes it" { check connect-signal; }
 @test "a listener that closes refuses or resets who is on the way" { check listener-closed; }

@@ -154,15 +154,39 @@ ping_stop()
 }
 
 @test "a guest reset inside a living QEMU: ECONNRESET, and it connects again" {
+	local before
+
+	before=$(epoch)
 	hold
 	vm_reboot_inside adas
 	siv_guest adas
 	assert_hold_reset
 	serve
 	check duplex 1
+	# a report that lacks the channel resets it too; another kernel is another epoch
+	(($(epoch) > before))
+}
+
+@test "a VM that is frozen: ECONNRESET once its heartbeat is missed, and it connects again" {
+	local before qemu
+
+	before=$(epoch)
+	qemu=$(vm_qemu_pid adas)
+	hold
+	kill -STOP "$qemu"
+	# link-timeout is 10 s
+	vm_job_await_line cockpit hold '^recv: ECONNRESET$' 60
+	vm_job_wait cockpit hold
+	kill -CONT "$qemu"
+	await_link_up $((before + 1))
+	check duplex 1
+	siv_await_no_channels
 }
 
 @test "a module reloaded inside a living guest: ECONNRESET, and it connects again" {
+	local before
+
+	before=$(epoch)
 	hold
 	vm_job_kill adas server
 	vm_job_kill adas agent
@@ -171,6 +195,7 @@ ping_stop()
 	vm_job_wait cockpit hold
 	serve
 	check duplex 1
+	(($(epoch) > before))
 }
 
 @test "the device unbound and bound again: ECONNRESET, and it connects again" {

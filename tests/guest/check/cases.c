@@ -658,6 +658,7 @@ static const struct {
 	{ "poll-beside-reader", case_poll_beside_reader },
 	{ "spin-ends", case_spin_ends },
 	{ "spin-yields", case_spin_yields },
+	{ "late-page", case_late_page },
 	{ "fork", case_fork },
 	{ "pass", case_pass },
 	{ "connect-timeout", case_connect_timeout },

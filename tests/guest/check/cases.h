@@ -62,5 +62,6 @@ void case_lowat_lowered(const char *arg);
 void case_poll_beside_reader(const char *arg);
 void case_spin_ends(const char *arg);
 void case_spin_yields(const char *arg);
+void case_late_page(const char *arg);
 
 #endif

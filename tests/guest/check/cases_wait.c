@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Cases about how calls wait: what ends one that spins, and that spinning is in nobody's way. A spin
- * of half an hour stands for one that does not end: what does not end it runs into the time limit.
+ * Cases about how calls wait: what ends one that spins, and that neither spinning nor a page that does
+ * not come is in anybody's way. A spin of half an hour stands for one that does not end: what does not
+ * end it runs into the time limit.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -14,13 +16,16 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <linux/sockios.h>
+#include <linux/userfaultfd.h>
 
 #include "cases.h"
 #include "check.h"
@@ -271,4 +276,104 @@ void case_poll_beside_reader(const char *arg)
 	pthread_join(thread, NULL);
 	close(d->fd);
 	printf("%lu times\n", d->rounds);
+}
+
+/* A page of which this process is the pager, so that it can be as late as it likes. */
+static char *late_page(int *pager)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *page = mmap(NULL, SIV_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+
+	CHECK(page != MAP_FAILED);
+	*pager = syscall(SYS_userfaultfd, O_CLOEXEC);
+	CHECK(*pager >= 0);
+	CHECK(!ioctl(*pager, UFFDIO_API, &api));
+	range.range.start = (uintptr_t)page;
+	range.range.len = SIV_PAGE_SIZE;
+	CHECK(!ioctl(*pager, UFFDIO_REGISTER, &range));
+	return page;
+}
+
+/* Somebody waits for the page. */
+static void await_fault(int pager)
+{
+	struct uffd_msg msg;
+
+	CHECK(read(pager, &msg, sizeof(msg)) == sizeof(msg));
+	CHECK(msg.event == UFFD_EVENT_PAGEFAULT);
+}
+
+static void give_page(int pager, char *page, const char *text)
+{
+	static _Alignas(SIV_PAGE_SIZE) char content[SIV_PAGE_SIZE];
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)page, .src = (uintptr_t)content, .len = SIV_PAGE_SIZE,
+	};
+
+	strcpy(content, text);
+	CHECK(!ioctl(pager, UFFDIO_COPY, &copy));
+}
+
+struct late {
+	int fd;
+	char *page;
+};
+
+static void *send_late(void *arg)
+{
+	const struct late *l = arg;
+
+	CHECK(send(l->fd, l->page, 4, 0) == 4);
+	return NULL;
+}
+
+static void *recv_late(void *arg)
+{
+	const struct late *l = arg;
+
+	CHECK(recv(l->fd, l->page, 4, MSG_WAITALL) == 4);
+	return NULL;
+}
+
+/*
+ * Whoever copies from or to a page that does not come has nothing that others of the same socket
+ * need, and has neither sent nor taken a byte. If he had the direction's mutex, they would wait for
+ * it in a way that only a fatal signal ends.
+ */
+void case_late_page(const char *arg)
+{
+	struct late l = { .fd = order(MODE_ECHO, 0, 0) };
+	pthread_t thread;
+	char back[5] = "";
+	int pager, unread;
+
+	(void)arg;
+	alarm(60);
+	l.page = late_page(&pager);
+	CHECK(!pthread_create(&thread, NULL, send_late, &l));
+	await_fault(pager);
+	CHECK(send(l.fd, "swift", 5, MSG_DONTWAIT) == 5);
+	read_all(l.fd, back, 5);
+	CHECK(!memcmp(back, "swift", 5));
+	give_page(pager, l.page, "late");
+	CHECK(!pthread_join(thread, NULL));
+	read_all(l.fd, back, 4);
+	CHECK(!memcmp(back, "late", 4));
+
+	CHECK(!madvise(l.page, SIV_PAGE_SIZE, MADV_DONTNEED));
+	CHECK(send(l.fd, "earlylate", 9, 0) == 9);
+	do
+		CHECK(!ioctl(l.fd, SIOCINQ, &unread));
+	while (unread < 9);
+	CHECK(!pthread_create(&thread, NULL, recv_late, &l));
+	await_fault(pager);
+	CHECK(recv(l.fd, back, 5, MSG_DONTWAIT) == 5);
+	CHECK(!memcmp(back, "early", 5));
+	give_page(pager, l.page, "none");
+	CHECK(!pthread_join(thread, NULL));
+	CHECK(!memcmp(l.page, "late", 4));
+	close(pager);
+	close(l.fd);
 }
