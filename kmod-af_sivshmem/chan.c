@@ -426,6 +426,21 @@ int siv_chan_set_direct(struct siv_chan *chan, u32 bits)
 }
 
 /*
+ * What this side sends ends in order, and nobody begins to send any more: a send under way is over when
+ * this returns, and a sealed channel has its end. Before siv_chan_shut() says so. -EPROTO: reset it.
+ */
+int siv_chan_end(struct siv_chan *chan)
+{
+	int err = 0;
+
+	mutex_lock(&chan->tx_lock);
+	if (siv_sealed(chan) && !READ_ONCE(chan->dead))
+		err = siv_seal_put_end(chan);
+	mutex_unlock(&chan->tx_lock);
+	return err;
+}
+
+/*
  * Adds @bits to this side's state, and tells the peer. A reset is answered with one: the side that
  * resets tells the peer before it is through, and must not take what the peer's processes do then for
  * the end of what was sent.
@@ -598,7 +613,8 @@ static void chan_kill(struct siv_chan *chan, enum siv_closed_reason reason)
 			unread = 1;
 		mutex_unlock(&chan->rx_lock);
 	}
-	if (reason != SIV_CLOSED_LOCAL || unread)
+	if (reason != SIV_CLOSED_LOCAL || unread || READ_ONCE(chan->state) & SIV_STATE_ABORTED ||
+	    siv_chan_end(chan))
 		bits |= SIV_STATE_ABORTED;
 	siv_chan_shut(chan, bits);
 

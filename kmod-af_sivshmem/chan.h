@@ -142,6 +142,7 @@ int siv_chan_writable(struct siv_chan *chan, u64 *bytes);
 void siv_chan_publish_tx(struct siv_chan *chan, u64 bytes, bool more);
 void siv_chan_tell_tx(struct siv_chan *chan);
 void siv_chan_publish_rx(struct siv_chan *chan, u64 bytes);
+int siv_chan_end(struct siv_chan *chan);
 void siv_chan_shut(struct siv_chan *chan, u32 bits);
 int siv_chan_set_direct(struct siv_chan *chan, u32 bits);
 
@@ -201,7 +202,9 @@ int siv_seal_init(struct siv_chan *chan, const u8 secrets[2][SIV_SEAL_SECRET]);
 void siv_seal_free(struct siv_chan *chan);
 size_t siv_seal_copy_in(struct siv_chan *chan, size_t len, struct iov_iter *from);
 s64 siv_seal_put(struct siv_chan *chan, u32 len, u32 flags);
+int siv_seal_put_end(struct siv_chan *chan);
 int siv_seal_get(struct siv_chan *chan, u32 *len, u32 *flags);
+bool siv_seal_ended(const struct siv_chan *chan);
 size_t siv_seal_copy_out(struct siv_chan *chan, size_t len, struct iov_iter *to);
 void siv_seal_taken(struct siv_chan *chan, u32 len);
 

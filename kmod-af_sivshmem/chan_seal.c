@@ -5,8 +5,8 @@
  * Against whom. Third parties that read or write a link's memory: a dump, a backup of the host's RAM,
  * a device that was passed through. Not against the two kernels, which have the keys and the plain
  * text, nor against a host that reads a guest's own memory. Who talks, when and how much stays visible:
- * lengths, flags, positions and states are plain; so a third party that writes can end a channel, or
- * hold it up, at any time.
+ * lengths, flags, positions and states are plain; so a third party that writes can reset a channel, or
+ * hold it up, at any time. What it cannot do is pass that off as something else: see "The end".
  *
  * Records. A sealed ring, of streams too, is one of records as SOCK_SEQPACKET has them (struct
  * siv_record), each sealed with AES-256-GCM for itself: the header's len counts the ciphertext and its
@@ -14,9 +14,21 @@
  * all three, header first: its length is read once and bounded before anything is copied, and the
  * memory may change meanwhile as it likes. A record that does not open is a violation: it resets the
  * channel, and nothing of it is delivered. So does one that was left out, repeated, or moved, because
- * the nonce is its number, which both sides count and nobody writes down. The end of a direction is a
- * state outside the records, so a third party that writes may call an end early (SHUT_WR), at a whole
- * record: who must know that all has come says so in what is sent, as with plain TCP.
+ * the nonce is its number, which both sides count and nobody writes down.
+ *
+ * The end. SHUT_WR is a plain word, and so is where the records end: who writes the memory could set
+ * both, and what was cut would look whole. So the end is a record too: the last number, no data, and a
+ * bit in its header that no other has (SIV_RECORD_END), so neither an empty record is an end nor an end an
+ * empty record. It does not lie in the ring but in the control page, of which its tag is all that need be
+ * stored (siv_chan_page.end): a full ring has room for it, nothing waits or is allocated, and whoever
+ * counts what is unread, for close(), SO_LINGER or SIOCOUTQ, needs to know nothing of it. It is put there
+ * before SHUT_WR by what ends in order: shutdown(), close(), and a process that died, as on plain
+ * channels. A reader that has taken all there is and sees SHUT_WR opens it, once; that its number is the
+ * next one says that all has come. If it does not open, that is a violation. Nothing follows it: no
+ * record will ever be sealed with a later number.
+ * What is reset, or closed with data unread, has no end (unless it was shut down before). ABORTED is
+ * plain, as a third party can always reset; but without an end no recv() ever gives an end of file: it
+ * is ECONNRESET, each time. poll() tells what the plain words say: POLLRDHUP is a reason to look.
  *
  * Keys. Each direction has a secret of 32 bytes, which the agents of both ends take from their own TLS
  * connection by its exporter and put into GRANT. It makes, by HMAC-SHA256 over a label, a key, an IV,
@@ -67,6 +79,7 @@ struct seal_half {
 	u8 secret[SIV_SEAL_SECRET];
 	u8 iv[SEAL_IV_LEN], nonce[SEAL_IV_LEN];
 	u64 number;                /* of the next record */
+	bool ended;                /* the end was sealed, or opened */
 	struct siv_record header;  /* as it lies in the ring */
 	u8 *buf;                   /* SEAL_BUF bytes */
 	struct scatterlist sg[2];  /* header, buf */
@@ -80,6 +93,9 @@ struct siv_seal {
 };
 
 #define SEAL_BUF (SIV_SEAL_DATA + SIV_SEAL_TAG)
+
+/* Of the record that is the end. */
+static const struct siv_record seal_end_header = { .len = SIV_SEAL_TAG, .flags = SIV_RECORD_END };
 
 /* HMAC-SHA256 of @label with the secret as key. */
 static int seal_mac(struct seal_half *half, const char *label, u8 mac[SHA256_DIGEST_SIZE])
@@ -233,6 +249,51 @@ s64 siv_seal_put(struct siv_chan *chan, u32 len, u32 flags)
 }
 
 /*
+ * Seals the end, once, before SHUT_WR is published; no record is put after it. -EPROTO: as
+ * siv_seal_put().
+ */
+int siv_seal_put_end(struct siv_chan *chan)
+{
+	struct seal_half *half = &chan->seal->tx;
+
+	BUILD_BUG_ON(sizeof(chan->own->end) != SIV_SEAL_TAG);
+	lockdep_assert_held(&chan->tx_lock);
+	if (half->ended)
+		return 0;
+	half->header = seal_end_header;
+	if (seal_crypt(half, 0, true))
+		return -EPROTO;
+	memcpy(chan->own->end, half->buf, sizeof(chan->own->end));
+	half->ended = true;
+	return 0;
+}
+
+/*
+ * Opens the end, once, where all was read that is there and the peer's @state says that no more comes.
+ * -EPROTO: its kernel has not sealed it, nor reset the channel.
+ */
+static int seal_open_end(struct siv_chan *chan, u32 state)
+{
+	struct seal_half *half = &chan->seal->rx;
+
+	lockdep_assert_held(&chan->rx_lock);
+	if (half->ended)
+		return 0;
+	half->header = seal_end_header;
+	memcpy(half->buf, chan->theirs->end, SIV_SEAL_TAG);
+	if (seal_crypt(half, 0, false))
+		return state & SIV_STATE_ABORTED ? 0 : -EPROTO;
+	WRITE_ONCE(half->ended, true);
+	return 0;
+}
+
+/* Has the peer's kernel said that all it sent was read? Without rx_lock. */
+bool siv_seal_ended(const struct siv_chan *chan)
+{
+	return READ_ONCE(chan->seal->rx.ended);
+}
+
+/*
  * Opens the record at the read position, of which @ready bytes can be read. It stays in the ring until
  * it is taken. -EPROTO: no record that the peer's kernel has sealed.
  */
@@ -248,7 +309,8 @@ static int seal_open(struct siv_chan *chan, u64 ready)
 		return -EPROTO;
 	half->header = siv_chan_get_record(chan, chan->rx_pos);
 	sealed = half->header.len;
-	if (!siv_sealed_possible(sealed, chan->type == SOCK_STREAM, ready))
+	if (half->header.flags & SIV_RECORD_END ||
+	    !siv_sealed_possible(sealed, chan->type == SOCK_STREAM, ready))
 		return -EPROTO;
 	first = min_t(size_t, sealed, chan->rx_size - at);
 	memcpy(half->buf, chan->rx_data + at, first);
@@ -262,18 +324,22 @@ static int seal_open(struct siv_chan *chan, u64 ready)
 }
 
 /*
- * Sees to it that a record is open, if one is there. Under rx_lock. 1: there is one, of which @len
- * bytes are left, with @flags; 0: none. -ECONNRESET, -EPROTO: as siv_chan_readable().
+ * Sees to it that a record is open, if one is there, or the end. Under rx_lock. 1: there is a record, of
+ * which @len bytes are left, with @flags; 0: none. -ECONNRESET, -EPROTO: as siv_chan_readable().
  */
 int siv_seal_get(struct siv_chan *chan, u32 *len, u32 *flags)
 {
 	struct siv_seal *seal = chan->seal;
+	/* before the position: what was sent before the end is read before it */
+	const u32 state = siv_chan_peer_state(chan);
 	u64 ready;
 	int err = siv_chan_readable(chan, &ready);
 
 	*len = *flags = 0;
 	if (!err && ready && !seal->open)
 		err = seal_open(chan, ready);
+	else if (!err && !ready && state & SIV_STATE_SHUT_WR)
+		err = seal_open_end(chan, state);
 	if (err || !seal->open)
 		return err;
 	*len = seal->left;

@@ -635,6 +635,8 @@ static void sock_linger(struct sock *sk, struct siv_chan *chan)
 	}
 	if (current->flags & PF_EXITING)
 		return;
+	if (siv_io_failed(chan, siv_chan_end(chan)))
+		return;
 	siv_chan_shut(chan, SIV_STATE_SHUT_WR);
 	siv_send_drain(sk, chan, &timeo);
 }

@@ -63,11 +63,16 @@ int siv_send_check(const struct msghdr *msg)
 
 int siv_recv_ended(struct sock *sk, struct siv_chan *chan, u32 state)
 {
+	int err = 0;
+
 	if (state & SIV_STATE_ABORTED) {
 		siv_sock_aborted(sk);
-		return sock_error(sk) ?: 1;
+		err = sock_error(sk);
 	}
-	return state & SIV_STATE_SHUT_WR || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
+	/* who was told the error may be another one than who reads */
+	if (!err && state & SIV_STATE_SHUT_WR && siv_sealed(chan) && !siv_seal_ended(chan))
+		err = -ECONNRESET;
+	return err ?: state & SIV_STATE_SHUT_WR || READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
 }
 
 /* Of a stream: one record of the peer's is one chunk of ours. -EPROTO. */
@@ -388,6 +393,7 @@ int siv_shutdown(struct socket *sock, int how)
 	struct sock *sk = sock->sk;
 	struct siv_chan *chan;
 	u32 bits = 0;
+	int err;
 
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
@@ -408,8 +414,9 @@ int siv_shutdown(struct socket *sock, int how)
 		bits |= SIV_STATE_SHUT_WR;
 		/* a send under way ends before the position is called final */
 		siv_chan_wake_sock(chan);
-		mutex_lock(&chan->tx_lock);
-		mutex_unlock(&chan->tx_lock);
+		err = siv_chan_end(chan);
+		if (err)
+			return siv_io_failed(chan, err);
 		siv_zc_flush(chan);
 	}
 	if (how & RCV_SHUTDOWN)

@@ -33,7 +33,8 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "what was sent before close is read before the end" { check data-before-eof; }
 @test "half a close ends one direction and leaves the other" { check half-close; }
 @test "a peer that does not read any more gives EPIPE and SIGPIPE" { check peer-shut-rd; }
-@test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
+@test "a peer that closes with data unread gives ECONNRESET, and no end of file" { check peer-abort; }
+@test "a direction ends in order while its ring is full" { check seal-full-end; }
 @test "a reader that stops blocks the writer, and both go on" { check stalled-reader; }
 @test "close with SO_LINGER waits for the peer to have read" { check linger; }
 @test "many waiters on one socket get every byte once" { check many-waiters; }

@@ -10,6 +10,7 @@ source "$VM_TOP/tests/vm/siv.bash"
 URL=siv://adas/check PLAIN_URL=siv://adas/cache
 EOPNOTSUPP=95
 RECORD=32 # bytes in the ring of one of eight: header, ciphertext, tag
+STATE=256 END=264 # in a control page
 
 setup_file()
 {
@@ -42,10 +43,11 @@ teardown_file() { siv_teardown_file; }
 check() { vm_run cockpit -t 120 siv-check run "$URL" "$@"; }
 guest_ctl() { vm_run "$1" sivctl --socket /run/sivshmem/agent.sock "${@:2}"; } # VM COMMAND...
 
-# Where the newest channel's control page of the server is in the link's memory, and its two rings.
+# Where the newest channel's control pages are in the link's memory, and its two rings.
 newest_channel()
 {
 	channel=$(siv_ctl --json channels | jq -c '.channels | max_by(.generation)')
+	client_page=$(jq '.offset' <<<"$channel")
 	server_page=$(jq '.offset + 4096' <<<"$channel")
 	to_server=$(jq '.offset + 8192' <<<"$channel")
 	to_client=$(jq '.offset + 8192 + .to_server_bytes' <<<"$channel")
@@ -61,29 +63,42 @@ memory_copy() # FROM TO BYTES
 	memory_get "$1" "$3" | dd of="$(siv_link_memory)" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# N records wait in the client's ring, and both ends have said that no more come.
-hold_records() # N
+hold() # CASE ARG
 {
-	vm_job cockpit held siv-check run "$URL" records-held "$1"
+	vm_job cockpit held siv-check run "$URL" "$@"
 	vm_job_await_line cockpit held waiting
 	newest_channel
 }
 
-# What recv() gave of them, in one line.
+# N records wait in the client's ring, and both ends have said that no more come.
+hold_records() { hold records-held "$1"; } # N
+
+# One bit of a byte is another one.
+flip() # OFFSET
+{
+	siv_scribble "$1" "\\x$(printf %02x $(($(memory_get "$1" 1 | od -An -tu1) ^ 1)))"
+}
+
+# What recv() gave of what was held, in one line, and whether the client's kernel has found who lies.
 assert_held_gives() # RESULTS
 {
 	local agent from
 	agent=$(vm_job_dir cockpit agent)
 	from=$(($(wc -l <"$agent/err") + 1))
-
-	vm_job_signal cockpit held USR1
-	vm_job_await_line cockpit held 'recv: ([A-Z]|the end|another)'
-	vm_job_wait cockpit held
-	run sed -n 's/^recv: //p' "$(vm_job_dir cockpit held)/out"
-	assert_equal "$(paste -sd, <<<"$output")" "$1"
+	assert_held_is_told "$1"
 	# the agent hears of it later, by an event
 	[[ $1 != *ECONNRESET ]] ||
 		job_await_line "$agent" "broke the ring's rules: channel reset" 30 "$from"
+}
+
+assert_held_is_told() # RESULTS
+{
+
+	vm_job_signal cockpit held USR1
+	vm_job_await_line cockpit held 'recv: ([A-Z]|the end)'
+	vm_job_wait cockpit held
+	run sed -n 's/^recv: //p' "$(vm_job_dir cockpit held)/out"
+	assert_equal "$(paste -sd, <<<"$output")" "$1"
 }
 
 violations() { guest_ctl cockpit --json status | jq .violations; }
@@ -108,7 +123,7 @@ assert_violations() # N
 @test "what is sent each way at once in odd sizes arrives unchanged" { check duplex "$(vm_load 16)"; }
 @test "records of odd lengths and empty ones stay what they are" { check records 500; }
 @test "what was sent before close is read before the end" { check data-before-eof; }
-@test "a peer that closes with data unread gives ECONNRESET once" { check peer-abort; }
+@test "a peer that closes with data unread gives ECONNRESET, and no end of file" { check peer-abort; }
 @test "keys are changed on the way, by streams and by records" { check seal-rekey; }
 
 @test "what is sent is not to be found in the link's memory" {
@@ -150,7 +165,7 @@ assert_violations() # N
 }
 
 @test "a record that was changed in any part resets its channel, and is not delivered" {
-	local at byte before
+	local at before
 
 	hold_records 1
 	assert_held_gives 'record 0,the end'
@@ -158,8 +173,7 @@ assert_violations() # N
 	# len twice, flags, the ciphertext's ends, the tag's ends
 	for at in 0 3 4 8 15 16 31; do
 		hold_records 2
-		byte=$(memory_get $((to_client + at)) 1 | od -An -tu1)
-		siv_scribble $((to_client + at)) "\\x$(printf %02x $((byte ^ 1)))"
+		flip $((to_client + at))
 		assert_held_gives ECONNRESET
 	done
 	assert_violations $((before + 7))
@@ -196,6 +210,82 @@ assert_violations() # N
 	siv_scribble "$server_page" '\x40'
 	assert_held_gives 'record 0,ECONNRESET'
 	assert_violations $((before + 7))
+}
+
+@test "a direction that is called ended early resets its channel, and gives no end of file" {
+	local before
+
+	before=$(violations)
+	# both are as long as they say; the position is where the second begins
+	hold_records 3
+	siv_scribble "$server_page" '\x20'
+	assert_held_gives 'record 0,ECONNRESET'
+	hold stream-held 20000
+	siv_scribble "$server_page" '\x30\x27'
+	assert_held_gives '10007 bytes,ECONNRESET'
+	# nothing at all has come
+	hold_records 1
+	siv_scribble "$server_page" '\x00'
+	assert_held_gives ECONNRESET
+	# nobody has ended it, and the state says so
+	hold_records 1o
+	siv_scribble $((server_page + STATE)) '\x03'
+	assert_held_gives 'record 0,ECONNRESET'
+	assert_violations $((before + 4))
+}
+
+@test "an end that is not there, was changed or is another one resets its channel" {
+	local at before
+
+	before=$(violations)
+	hold_records 2e
+	assert_held_gives 'record 0,empty,the end'
+	hold_records 1
+	siv_scribble $((server_page + END)) "$(printf '\\x00%.0s' {1..16})"
+	assert_held_gives 'record 0,ECONNRESET'
+	for at in 0 15; do
+		hold_records 1
+		flip $((server_page + END + at))
+		assert_held_gives 'record 0,ECONNRESET'
+	done
+	# that of the other direction
+	hold_records 1
+	memory_copy $((client_page + END)) $((server_page + END)) 16
+	assert_held_gives 'record 0,ECONNRESET'
+	# an empty record is not an end, nor an end an empty record
+	hold_records 2e
+	memory_copy $((to_client + RECORD + 8)) $((server_page + END)) 16
+	siv_scribble "$server_page" '\x20'
+	assert_held_gives 'record 0,ECONNRESET'
+	hold_records 1
+	siv_scribble $((to_client + RECORD)) '\x10\x00\x00\x00\x02\x00\x00\x00'
+	memory_copy $((server_page + END)) $((to_client + RECORD + 8)) 16
+	siv_scribble "$server_page" '\x38'
+	assert_held_gives 'record 0,ECONNRESET'
+	assert_violations $((before + 6))
+}
+
+@test "who says that a channel is reset makes no end of file" {
+	local before
+
+	before=$(violations)
+	hold_records 1o
+	siv_scribble $((server_page + STATE)) '\x09'
+	assert_held_is_told 'record 0,ECONNRESET'
+	assert_violations "$before"
+}
+
+@test "what comes after the end resets the channel" {
+	local before
+
+	before=$(violations)
+	hold records-held 1a
+	vm_job_signal cockpit held USR1
+	vm_job_await_line cockpit held 'recv: the end'
+	memory_copy "$to_client" $((to_client + RECORD)) $RECORD
+	siv_scribble "$server_page" '\x40'
+	assert_held_gives 'record 0,the end,ECONNRESET'
+	assert_violations $((before + 1))
 }
 
 @test "a reload that seals or unseals resets what is open, and it comes again on the new terms" {

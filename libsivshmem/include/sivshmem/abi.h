@@ -198,13 +198,16 @@ struct siv_chan_page {
 	__u64 wake_space; /* this side waits for the other's rx_pos to reach this */
 	__u8 pad3[56];
 	__u32 state;      /* SIV_STATE_* of this side */
-	__u8 pad4[SIV_PAGE_SIZE - 260];
+	__u8 pad4[4];
+	__u8 end[16];     /* sealed channels: this side's SIV_RECORD_END, published before SHUT_WR */
+	__u8 pad5[SIV_PAGE_SIZE - 280];
 };
 SIV_ASSERT(sizeof(struct siv_chan_page) == SIV_PAGE_SIZE, "a control page is a page");
 SIV_ASSERT(offsetof(struct siv_chan_page, rx_pos) == 64, "one cache line for each word");
 SIV_ASSERT(offsetof(struct siv_chan_page, wake_data) == 128, "one cache line for each word");
 SIV_ASSERT(offsetof(struct siv_chan_page, wake_space) == 192, "one cache line for each word");
 SIV_ASSERT(offsetof(struct siv_chan_page, state) == 256, "one cache line for each word");
+SIV_ASSERT(offsetof(struct siv_chan_page, end) == 264, "in the line of what it belongs to");
 
 /* Bits are only ever added. 0 is a page that was never attached, or the zero page after a reset. */
 enum {
@@ -224,15 +227,20 @@ enum {
  */
 struct siv_record {
 	__u32 len;   /* bytes of the record, without this header */
-	__u32 flags; /* SIV_RECORD_EOR */
+	__u32 flags; /* SIV_RECORD_* */
 };
 SIV_ASSERT(sizeof(struct siv_record) == 8, "a header never wraps: rings are multiples of 8");
-enum { SIV_RECORD_EOR = 1 << 0 }; /* sent with MSG_EOR; all other bits are ignored */
+enum { /* all other bits are ignored */
+	SIV_RECORD_EOR = 1 << 0, /* sent with MSG_EOR */
+	SIV_RECORD_END = 1 << 1, /* of sealed channels alone, and in no ring: see below */
+};
 
 /*
  * A sealed channel, whatever its type, has records in its rings whose data is AES-256-GCM's
- * ciphertext and tag, with the header as associated data; the module's chan_seal.c has the whole.
- * Such a channel cannot be mapped.
+ * ciphertext and tag, with the header as associated data; the module's chan_seal.c has the whole. The
+ * record after the last is the end of the direction: without data, its header { tag's length,
+ * SIV_RECORD_END } is not stored, and its tag is siv_chan_page.end. SHUT_WR without it is a violation,
+ * ABORTED without it ECONNRESET for ever. Such a channel cannot be mapped.
  */
 #define SIV_SEAL_SECRET 32u        /* bytes of a direction's secret */
 #define SIV_SEAL_REKEY  (1u << 16) /* records of a direction between two keys */

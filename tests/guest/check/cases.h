@@ -14,6 +14,7 @@ extern struct sockaddr_sivshmem addr;
 int order(uint32_t mode, uint64_t seed, uint64_t bytes); /* a connection that gave this order */
 /* MODE_ECHO that has echoed a byte: what happens from now on happens to a peer that waits for more. */
 int order_to_echo(void);
+uint64_t fresh_seed(void); /* of a stream, for MODE_STALL: no two are the same */
 int new_socket(int flags);
 void spin_for_ever(int fd); /* until data comes, and what ends a wait otherwise */
 short poll_now(int fd, short events);
@@ -56,7 +57,9 @@ void case_load_pending(const char *arg);
 void case_load_channels(const char *arg);
 void case_round_trips(const char *arg);
 void case_records_held(const char *arg);
+void case_stream_held(const char *arg);
 void case_sealed(const char *arg);
+void case_seal_full_end(const char *arg);
 void case_seal_rekey(const char *arg);
 void case_lowat_lowered(const char *arg);
 void case_poll_beside_reader(const char *arg);

@@ -62,36 +62,120 @@ void case_sealed(const char *arg)
 	close(fd);
 }
 
-/*
- * ARG records there and back, and the end of both directions; prints "waiting", and after SIGUSR1 what
- * recv() gives of them, one by one.
- */
-void case_records_held(const char *arg)
+static sigset_t block_usr1(void)
 {
-	int fd = siv_connect(url, SOCK_SEQPACKET), sig, records = atoi(arg);
-	char buf[sizeof("record 0")];
 	sigset_t set;
-	ssize_t n;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	return set;
+}
+
+/* What has come to its end stays there, and after an error there is no end of file. */
+static void print_end(int fd, ssize_t n)
+{
+	char c;
+
+	if (n < 0) {
+		printf("recv: %s\n", strerrorname_np(errno));
+		CHECK_ERRNO(recv(fd, &c, 1, 0), ECONNRESET);
+	} else {
+		CHECK(!n);
+		expect_eof(fd);
+		puts("recv: the end");
+	}
+}
+
+/*
+ * ARG records there and back, and the end of both directions; prints "waiting", and after SIGUSR1 what
+ * recv() gives of them, one by one. "2e": the second is empty. "1o": nothing is ended, and one is there.
+ * "1a": after SIGUSR1 again what it gives behind the end.
+ */
+void case_records_held(const char *arg)
+{
+	int fd = siv_connect(url, SOCK_SEQPACKET), sig, records = atoi(arg);
+	const bool open = strchr(arg, 'o'), empty = strchr(arg, 'e');
+	int times = strchr(arg, 'a') ? 2 : 1;
+	char buf[sizeof("record 0")];
+	struct iovec v = { buf, sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1 };
+	sigset_t set = block_usr1();
+	short event = open ? POLLIN : POLLRDHUP; /* with the latter all of them are there */
+	ssize_t n;
+
 	CHECK(fd >= 0);
 	for (int i = 0; i < records; i++) {
+		size_t len = empty && i == records - 1 ? 0 : 8;
+
 		snprintf(buf, sizeof(buf), "record %d", i % 10);
-		CHECK(send(fd, buf, 8, MSG_NOSIGNAL) == 8);
+		CHECK(send(fd, buf, len, MSG_NOSIGNAL | MSG_EOR) == (ssize_t)len);
 	}
-	CHECK(!shutdown(fd, SHUT_WR));
-	CHECK(poll_wait(fd, POLLRDHUP) & POLLRDHUP); /* all of them are there, then */
+	CHECK(open || !shutdown(fd, SHUT_WR));
+	CHECK(poll_wait(fd, event) & event);
 	puts("waiting");
-	CHECK(!sigwait(&set, &sig));
-	while ((n = recv(fd, buf, sizeof(buf), 0)) == 8)
-		printf("recv: %.8s\n", buf);
-	printf("recv: %s\n", n < 0 ? strerrorname_np(errno) : n ? "another length" : "the end");
+	while (times--) {
+		CHECK(!sigwait(&set, &sig));
+		while ((n = recvmsg(fd, &msg, 0)) == 8 || (!n && msg.msg_flags & MSG_EOR))
+			printf("recv: %.*s\n", n ? 8 : 5, n ? buf : "empty");
+		print_end(fd, n);
+	}
 	close(fd);
 }
 
-/* More records each way than one key is good for. */
+/* ARG bytes of a stream and its end; prints "waiting", and after SIGUSR1 how many of them recv() gives. */
+void case_stream_held(const char *arg)
+{
+	int fd = order(MODE_SOURCE, 5, atoi(arg)), sig;
+	sigset_t set = block_usr1();
+	size_t got = 0;
+	char buf[4096];
+	ssize_t n;
+
+	CHECK(poll_wait(fd, POLLRDHUP) & POLLRDHUP);
+	puts("waiting");
+	CHECK(!sigwait(&set, &sig));
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		got += n;
+	printf("recv: %zu bytes\n", got);
+	print_end(fd, n);
+	close(fd);
+}
+
+/* The end has room where no byte has: the peer reads a full ring, and it, and closes in order. */
+void case_seal_full_end(const char *arg)
+{
+	const uint64_t seed = fresh_seed();
+	char buf[2048];
+	int fd = order(MODE_STALL, seed, sizeof(buf));
+
+	(void)arg;
+	stream_fill(stream_new(seed), buf, sizeof(buf));
+	write_all(fd, buf, sizeof(buf));
+	while (send(fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	CHECK(errno == EAGAIN);
+	CHECK(!shutdown(fd, SHUT_WR));
+	close(order(MODE_GO, seed, 0));
+	expect_eof(fd);
+	close(fd);
+}
+
+/* As many @records, the order's counted, and the end. */
+static void end_after(unsigned int records)
+{
+	int fd = order(MODE_REPLY, 0, 1);
+	char c;
+
+	for (unsigned int i = 1; i < records; i++)
+		CHECK(send(fd, "x", 1, 0) == 1);
+	CHECK(!shutdown(fd, SHUT_WR));
+	read_all(fd, &c, 1);
+	expect_eof(fd);
+	close(fd);
+}
+
+/* More records than one key is good for, and ends on both sides of a change of keys. */
 void case_seal_rekey(const char *arg)
 {
 	enum { RECORDS = 2 * SIV_SEAL_REKEY + 100 };
@@ -106,12 +190,6 @@ void case_seal_rekey(const char *arg)
 		CHECK(n > 0);
 	}
 	close(fd);
-
-	fd = order(MODE_REPLY, 0, 1);
-	for (unsigned int i = 0; i < RECORDS; i++)
-		CHECK(send(fd, "x", 1, 0) == 1);
-	CHECK(!shutdown(fd, SHUT_WR));
-	read_all(fd, buf, 1);
-	expect_eof(fd);
-	close(fd);
+	end_after(SIV_SEAL_REKEY - 1);
+	end_after(SIV_SEAL_REKEY);
 }
