@@ -12,10 +12,12 @@ $(eval $(call program,siv-spy,tests/guest/siv-spy.c,-D_GNU_SOURCE,))
 GUEST_BIN += build/bin/siv-spy
 $(eval $(call program,siv-faults,tests/guest/siv-faults.c $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE,))
 GUEST_BIN += build/bin/siv-faults
-# the agent with a seam where it takes its certificate into use
+# the agent with seams where it takes its certificate into use, and a sealed channel's secrets
 $(eval $(call program,lab-agent,tests/guest/lab_agent.c tests/unit/cert_maker.c $(AGENT_DIR)/main.c $(AGENT_CORE) \
-	$(BROKER_SOURCES) $(COMMON_SOURCES) $(CONFINE_SOURCES) $(SECRETS_SOURCES),$(AGENT_CFLAGS) -Itests/unit,$(AGENT_LIBS) $(CONFINE_LIBS) -Wl$(comma)--wrap=tls_context_new))
+	$(BROKER_SOURCES) $(COMMON_SOURCES) $(CONFINE_SOURCES) $(SECRETS_SOURCES),$(AGENT_CFLAGS) -Itests/unit,$(AGENT_LIBS) $(CONFINE_LIBS) -Wl$(comma)--wrap=tls_context_new -Wl$(comma)--wrap=tls_secrets))
 GUEST_BIN += build/bin/lab-agent
+# on the host: what a sealed channel's memory should open to
+$(eval $(call program,siv-unseal,tests/tools/siv-unseal.c,,-lcrypto))
 # random calls against a model, over AF_UNIX too: `build/bin/siv-random model`
 $(eval $(call program,siv-random,$(addprefix tests/guest/random/,main.c stream.c where.c vec.c model.c calls.c \
 	watch.c steps.c plan.c crew.c work.c storm.c) $(LIBSIVSHMEM_SRC),-D_GNU_SOURCE -Itests/guest/random,-lpthread))

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * sivshmem-agent with a wrong certificate, to see that it is refused: the agent itself, but for the
- * certificate that it presents, which is made here for its own key. From the environment:
+ * certificate that it presents, which is made here for its own key. Or with its own, and it tells what no
+ * other does. From the environment:
  *
  *   SIV_LAB=other-ca    from a CA of its own
  *   SIV_LAB=expired     from the real CA, expired a day ago
  *   SIV_LAB=future      from the real CA, valid from tomorrow
  *   SIV_LAB=san=URI     from the real CA, for another identity
  *   SIV_LAB_CA=FILE     the real CA's key and certificate, PEM
+ *   SIV_LAB=secrets     the agent as it is; a sealed channel's secrets are written to stderr: the client's,
+ *                       the server's
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +21,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "agent/tls.h"
 #include "agent/x509.h"
 #include "cert_maker.h"
 
@@ -25,6 +29,10 @@
 
 SSL_CTX *__real_tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain);
 SSL_CTX *__wrap_tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509) *chain);
+bool __real_tls_secrets(struct tls *tls, const uint8_t *context, size_t len,
+			uint8_t out[2 * SIV_SEAL_SECRET]);
+bool __wrap_tls_secrets(struct tls *tls, const uint8_t *context, size_t len,
+			uint8_t out[2 * SIV_SEAL_SECRET]);
 
 static void die(const char *what)
 {
@@ -81,6 +89,10 @@ SSL_CTX *__wrap_tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509)
 
 	if (!lab || !wrong)
 		die("SIV_LAB is not set");
+	if (!strcmp(lab, "secrets")) {
+		sk_X509_free(wrong);
+		return __real_tls_context_new(trust, key, chain);
+	}
 	own_san(sk_X509_value(chain, 0), san, sizeof(san));
 	spec = leaf_spec(san, now);
 	if (!strcmp(lab, "other-ca")) {
@@ -105,4 +117,16 @@ SSL_CTX *__wrap_tls_context_new(X509_STORE *trust, EVP_PKEY *key, STACK_OF(X509)
 	X509_free(ca);
 	EVP_PKEY_free(ca_key);
 	return context;
+}
+
+bool __wrap_tls_secrets(struct tls *tls, const uint8_t *context, size_t len,
+			uint8_t out[2 * SIV_SEAL_SECRET])
+{
+	bool ok = __real_tls_secrets(tls, context, len, out);
+
+	fputs("lab_agent: secrets", stderr);
+	for (size_t i = 0; i < 2 * SIV_SEAL_SECRET; i++)
+		fprintf(stderr, "%s%02x", i % SIV_SEAL_SECRET ? "" : " ", out[i]);
+	fputs("\n", stderr);
+	return ok;
 }

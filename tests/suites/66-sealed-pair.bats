@@ -353,3 +353,46 @@ assert_violations() # N
 		check sealed
 	done
 }
+
+# What the SIDE (0: the client) has sealed there as number NUMBER, by another implementation.
+unseal() # SIDE NUMBER OFFSET [end]
+{
+	local secrets
+
+	read -ra secrets < <(sed -n 's/^lab_agent: secrets //p' "$(vm_job_dir cockpit agent)/err" | tail -n 1)
+	memory_get "$3" $RECORD | "$SIV_BIN/siv-unseal" "${secrets[$1]}" "$2" "${@:4}"
+}
+
+assert_unseals() # PLAIN SIDE NUMBER OFFSET [end]
+{
+	run unseal "${@:2}"
+	assert_success
+	assert_output "$1"
+}
+
+# The last test: the agent is another one then.
+@test "what is sealed opens with the handshake's secrets alone, by OpenSSL, on both sides of a change of keys" {
+	local bytes
+
+	vm_job_kill cockpit agent
+	vm_job cockpit agent env SIV_LAB=secrets \
+		lab-agent --config /etc/sivshmem/agent.conf --log-level debug --ready-fd 1
+	vm_job_await_line cockpit agent '^ready$' "$SIV_READY_SECONDS"
+	hold_records 1
+	assert_unseals 'record 0' 0 0 "$to_server"
+	assert_unseals 'record 0' 1 0 "$to_client"
+	assert_unseals '' 0 1 $((client_page + END)) end
+	assert_unseals '' 1 1 $((server_page + END)) end
+	run unseal 1 0 "$to_server"
+	assert_output 'siv-unseal: it does not open'
+	run unseal 0 1 "$to_server"
+	assert_output 'siv-unseal: it does not open'
+	assert_held_gives 'record 0,the end'
+	# a first record of 48 bytes with its header, then 65536 of 32, of which the last has another key
+	hold seal-keys-held
+	bytes=$(jq .to_server_bytes <<<"$channel")
+	assert_unseals x 0 65534 $((to_server + (48 + 65533 * RECORD) % bytes))
+	assert_unseals x 0 65536 $((to_server + (48 + 65535 * RECORD) % bytes))
+	assert_unseals '' 0 65537 $((client_page + END)) end
+	assert_held_gives 'the end'
+}

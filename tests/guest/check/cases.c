@@ -642,6 +642,7 @@ static const struct {
 	{ "records-held", case_records_held },
 	{ "stream-held", case_stream_held },
 	{ "seal-full-end", case_seal_full_end },
+	{ "seal-keys-held", case_seal_keys_held },
 	{ "sealed", case_sealed },
 	{ "seal-rekey", case_seal_rekey },
 	{ "duplex", case_duplex },

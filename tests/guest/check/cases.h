@@ -61,6 +61,7 @@ void case_stream_held(const char *arg);
 void case_sealed(const char *arg);
 void case_seal_full_end(const char *arg);
 void case_seal_rekey(const char *arg);
+void case_seal_keys_held(const char *arg);
 void case_lowat_lowered(const char *arg);
 void case_poll_beside_reader(const char *arg);
 void case_spin_ends(const char *arg);

@@ -161,17 +161,38 @@ void case_seal_full_end(const char *arg)
 	close(fd);
 }
 
-/* As many @records, the order's counted, and the end. */
-static void end_after(unsigned int records)
+/* As many @records, the order's counted, and the end. Not read yet: what the peer says when it has all. */
+static int send_records(unsigned int records)
 {
 	int fd = order(MODE_REPLY, 0, 1);
-	char c;
 
 	for (unsigned int i = 1; i < records; i++)
 		CHECK(send(fd, "x", 1, 0) == 1);
 	CHECK(!shutdown(fd, SHUT_WR));
+	return fd;
+}
+
+static void end_after(unsigned int records)
+{
+	int fd = send_records(records);
+	char c;
+
 	read_all(fd, &c, 1);
 	expect_eof(fd);
+	close(fd);
+}
+
+/* As many records as one key is good for, one of the next, and the end; "waiting", until SIGUSR1. */
+void case_seal_keys_held(const char *arg)
+{
+	int fd = send_records(SIV_SEAL_REKEY + 1), sig;
+	sigset_t set = block_usr1();
+
+	(void)arg;
+	CHECK(poll_wait(fd, POLLRDHUP) & POLLRDHUP);
+	puts("waiting");
+	CHECK(!sigwait(&set, &sig));
+	puts("recv: the end"); /* of what was held, as others say */
 	close(fd);
 }
 
