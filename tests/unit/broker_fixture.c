@@ -568,6 +568,7 @@ uint64_t fx_open_to(struct fixture *fx, uint64_t session, unsigned int server,
 	const struct sivp_msg *msg;
 	uint8_t nonce[SIVP_NONCE_LEN];
 	uint64_t incoming;
+	uint32_t sealed;
 
 	fx_open(fx, A, session, "cli", vm_names[server], to_service);
 	msg = fx_expect(fx, server, SIVP_INCOMING);
@@ -577,6 +578,7 @@ uint64_t fx_open_to(struct fixture *fx, uint64_t session, unsigned int server,
 	assert_string_equal(sivp_str(msg, SIVP_A_SERVICE), to_service);
 	assert_string_equal(sivp_str(msg, SIVP_A_PEER_SERVICE), "cli");
 	memcpy(nonce, msg->attr[SIVP_A_NONCE].data, sizeof(nonce));
+	sealed = sivp_u32(msg, SIVP_A_SEALED);
 	fx_message(fx, SIVP_ACCEPTING, incoming);
 	fx_send(fx, server);
 	msg = fx_expect(fx, A, SIVP_OPENED);
@@ -584,6 +586,7 @@ uint64_t fx_open_to(struct fixture *fx, uint64_t session, unsigned int server,
 	assert_string_equal(sivp_str(msg, SIVP_A_VM), vm_names[server]);
 	assert_string_equal(sivp_str(msg, SIVP_A_PEER_SERVICE), to_service);
 	assert_memory_equal(msg->attr[SIVP_A_NONCE].data, nonce, sizeof(nonce));
+	assert_int_equal(sivp_u32(msg, SIVP_A_SEALED), sealed); /* both ends are told the same */
 	return incoming;
 }
 

@@ -154,6 +154,30 @@ static void test_both_become_good_only_at_the_end(void **state)
 	}
 }
 
+/* What a channel is sealed with, for that context alone; and it is not what the host is told. */
+static void test_secrets_are_the_two_ends_alone(void **state)
+{
+	uint8_t a[2 * SIV_SEAL_SECRET], b[2 * SIV_SEAL_SECRET], told[SIVP_EXPORTER_LEN];
+	struct tls client, server;
+	enum tls_progress c, s;
+
+	(void)state;
+	pair(good(false), good(true), &client, &server);
+	assert_false(tls_secrets(&client, (const uint8_t *)"ctx", 3, a));
+	run(&client, &server, SIVP_TLS_MAX, &c, &s);
+	assert_true(tls_secrets(&client, (const uint8_t *)"ctx", 3, a));
+	assert_true(tls_secrets(&server, (const uint8_t *)"ctx", 3, b));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_memory_not_equal(a, a + SIV_SEAL_SECRET, SIV_SEAL_SECRET);
+	assert_true(tls_exporter(&client, (const uint8_t *)"ctx", 3, told));
+	assert_memory_not_equal(a, told, SIV_SEAL_SECRET);
+	assert_true(tls_secrets(&server, (const uint8_t *)"ctX", 3, b));
+	assert_memory_not_equal(a, b, SIV_SEAL_SECRET);
+	assert_memory_not_equal(a + SIV_SEAL_SECRET, b + SIV_SEAL_SECRET, SIV_SEAL_SECRET);
+	tls_end(&client);
+	tls_end(&server);
+}
+
 /* @spec: of the peer of the end under test. */
 static void refuses(const struct cert_spec *spec, bool peer_is_server, EVP_PKEY *issuer,
 		    enum sivp_reason reason)
@@ -428,6 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_both_become_good_only_at_the_end),
+		cmocka_unit_test(test_secrets_are_the_two_ends_alone),
 		cmocka_unit_test(test_whom_both_ends_refuse),
 		cmocka_unit_test(test_an_intermediate_is_trusted_without_its_root),
 		cmocka_unit_test(test_a_client_without_certificate_is_refused),
