@@ -35,8 +35,8 @@ static void mac(const uint8_t secret[SIV_SEAL_SECRET], const char *label, uint8_
 }
 
 /* @data becomes plain; its tag is behind it. */
-static void unseal(const uint8_t secret[SIV_SEAL_SECRET], uint64_t number, const struct siv_record *header,
-		   uint8_t *data)
+static void unseal(const uint8_t secret[SIV_SEAL_SECRET], uint64_t number,
+		   const struct siv_record *header, uint8_t *data)
 {
 	const int len = header->len - SIV_SEAL_TAG;
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
