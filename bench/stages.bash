@@ -41,7 +41,7 @@ bench_end()
 	trap - ERR
 	set +e
 	vm_stop_all
-	lab_host_stop
+	[[ ! -d $VM_RUN/run ]] || lab_host_stop
 	rm -rf "$VM_RUN" ${NATIVE_MEMORY:+"$NATIVE_MEMORY"}
 }
 
