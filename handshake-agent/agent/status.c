@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* What the agent tells on its admin socket, for sivctl. */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent.h"
@@ -120,11 +121,13 @@ static void got_channel(void *ctx, const struct kernel_channel *ch)
 	struct channel_list *list = ctx;
 	const struct kernel_link *l = agent_links_by_id(list->agent, ch->chan.link_id);
 	const char *state = ch->state <= SIV_CHAN_DEAD && states[ch->state] ? states[ch->state] : "?";
+	char generation[24]; /* beyond what JSON's readers keep of a number */
 
+	snprintf(generation, sizeof(generation), "%llu", (unsigned long long)ch->chan.generation);
 	json_array_append_new(list->array,
-		json_pack("{s:s, s:i, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b}",
+		json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b}",
 			  "link", l ? l->name : "?", "end", l ? (int)l->end : 0, "slot",
-			  (json_int_t)ch->chan.slot, "generation", (json_int_t)ch->chan.generation,
+			  (json_int_t)ch->chan.slot, "generation", generation,
 			  "role", ch->chan.server ? "server" : "client", "state", state, "service",
 			  ch->service, "peer_vm", ch->peer.addr.ssiv_vm, "peer_service",
 			  ch->peer.addr.ssiv_service, "peer_spiffe_id", ch->peer.spiffe_id,

@@ -2,6 +2,9 @@
 /* What the broker knows, as JSON for sivctl. */
 #include "internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 static const char *const vm_states[] = {
 	[VM_AWAY] = "away",
 	[VM_SILENT] = "connected",
@@ -152,12 +155,15 @@ json_t *channel_json(const struct channel *channel)
 	unsigned int client = channel->client_end;
 	uint64_t age_ns = broker_now(link->broker) - channel->since_ns;
 
-	return json_pack("{s:s, s:I, s:i, s:I, s:s, s:{s:s, s:s}, s:{s:s, s:s}, "
+	char generation[24]; /* beyond what JSON's readers keep of a number */
+
+	snprintf(generation, sizeof(generation), "%" PRIu64, channel->extent.generation);
+	return json_pack("{s:s, s:I, s:i, s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s}, "
 			 "s:I, s:I, s:I, s:I}",
 			 "link", link_name(link),
 			 "epoch", (json_int_t)channel->epoch,
 			 "slot", (int)channel->extent.slot,
-			 "generation", (json_int_t)channel->extent.generation,
+			 "generation", generation,
 			 "state", channel->reset ? "resetting" : states[channel->extent.state],
 			 "client", "vm", link->end[client].vm->policy->name,
 			 "service", channel->service[client],

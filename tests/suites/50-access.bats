@@ -181,7 +181,7 @@ audit()
 	for length in '\xff\xff\xff\xff' '\x06\0\0\0' '\x11\0\0\0'; do
 		vm_job cockpit held siv-check run "$URL" record-held 'eight...'
 		vm_job_await_line cockpit held waiting
-		channel=$(siv_ctl --json channels | jq -c '.channels | max_by(.generation)')
+		channel=$(siv_newest_channel)
 		# behind the two control pages and the area client -> server
 		offset=$(jq '.offset + 8192 + .to_server_bytes' <<<"$channel")
 		siv_scribble "$offset" "$length"

@@ -46,7 +46,7 @@ guest_ctl() { vm_run "$1" sivctl --socket /run/sivshmem/agent.sock "${@:2}"; } #
 # Where the newest channel's control pages are in the link's memory, and its two rings.
 newest_channel()
 {
-	channel=$(siv_ctl --json channels | jq -c '.channels | max_by(.generation)')
+	channel=$(siv_newest_channel)
 	client_page=$(jq '.offset' <<<"$channel")
 	server_page=$(jq '.offset + 4096' <<<"$channel")
 	to_server=$(jq '.offset + 8192' <<<"$channel")

@@ -100,6 +100,9 @@ siv_guest() # NAME
 
 siv_ctl() { "$SIV_BIN/sivctl" --socket "$VM_RUN/run/hostd.sock" "$@"; }
 
+# The one that was granted last, as sivctl has it: another hostd counts its generations anew.
+siv_newest_channel() { siv_ctl --json channels | jq -c '.channels | min_by(.age_ms)'; }
+
 # Waits until both kernels have closed every channel of the link and its pages are free again.
 siv_await_no_channels()
 {
