@@ -118,6 +118,25 @@ int64_t x509_not_after(const X509 *cert)
 	return seconds(X509_get0_notAfter(cert));
 }
 
+/*
+ * Is the extension what these names are as DER, and nothing else? OpenSSL passes over what is behind
+ * them, and takes lengths in other forms.
+ */
+static bool nothing_but(const X509 *cert, GENERAL_NAMES *names)
+{
+	const ASN1_OCTET_STRING *is;
+	unsigned char *der = NULL;
+	int len = i2d_GENERAL_NAMES(names, &der);
+	bool ok;
+
+	is = X509_EXTENSION_get_data(X509_get_ext(cert, X509_get_ext_by_NID(cert,
+							NID_subject_alt_name, -1)));
+	ok = len > 0 && ASN1_STRING_length(is) == len &&
+	     !memcmp(ASN1_STRING_get0_data(is), der, (size_t)len);
+	OPENSSL_free(der);
+	return ok;
+}
+
 /* Length and bytes are compared, so a NUL in the middle is a byte like any other. */
 static bool only_name_is(X509 *cert, const char *id)
 {
@@ -133,7 +152,7 @@ static bool only_name_is(X509 *cert, const char *id)
 		goto out;
 	uri = name->d.uniformResourceIdentifier;
 	ok = (size_t)ASN1_STRING_length(uri) == strlen(id) &&
-	     !memcmp(ASN1_STRING_get0_data(uri), id, strlen(id));
+	     !memcmp(ASN1_STRING_get0_data(uri), id, strlen(id)) && nothing_but(cert, names);
 out:
 	GENERAL_NAMES_free(names);
 	return ok;

@@ -41,7 +41,7 @@ int64_t x509_not_after(const X509 *cert);
 /*
  * Checks of a leaf that OpenSSL's chain building leaves to us: no CA, digitalSignature, an extended
  * key usage for its role (@server: it is a server's), and exactly one subject alternative name, a
- * URI that equals @id byte by byte. NULL: all hold; else which does not.
+ * URI that equals @id byte by byte, with nothing around it. NULL: all hold; else which does not.
  */
 const char *x509_leaf_wrong(X509 *cert, bool server, const char *id);
 

@@ -629,6 +629,44 @@ static void test_whose_name_counts(void **state)
 	end();
 }
 
+/* The right name, as the DER that it should be; with a byte behind it; with a length in another form. */
+static void test_a_name_has_nothing_around_it(void **state)
+{
+	enum { EXACT, BEHIND, LONG_LENGTH, FORMS };
+
+	(void)state;
+	for (int side = 0; side < 2; side++) {
+		for (int form = EXACT; form < FORMS; form++) {
+			const char *name = id(side) + 4;
+			const unsigned int len = (unsigned int)strlen(name);
+			char san[1024];
+			int n = form == LONG_LENGTH ?
+				snprintf(san, sizeof(san), "DER:30:%02x:86:81:%02x", len + 3, len) :
+				snprintf(san, sizeof(san), "DER:30:%02x:86:%02x", len + 2, len);
+			struct cert_spec spec;
+			SSL_CTX *peer;
+
+			for (const char *c = name; *c; c++)
+				n += snprintf(san + n, sizeof(san) - (size_t)n, ":%02x", *c);
+			if (form == BEHIND)
+				strcat(san, ":00");
+			spec = leaf_spec(san, NOW);
+			peer = context(&spec, keys[side]);
+			if (form != EXACT) {
+				refused("a name with something around it", side, peer);
+				assert_int_equal(wire.tls[!side].reason, SIVP_R_CERTIFICATE);
+				continue;
+			}
+			start(side == CLIENT ? peer : contexts[CLIENT],
+			      side == SERVER ? peer : contexts[SERVER]);
+			run();
+			assert_true(both_done());
+			SSL_CTX_free(peer);
+		}
+	}
+	end();
+}
+
 /* Work before a peer is known has a limit: bytes of its chain, and certificates in it. */
 static void test_a_chain_has_limits(void **state)
 {
@@ -706,6 +744,7 @@ int main(void)
 		cmocka_unit_test(test_early_data_is_refused),
 		cmocka_unit_test(test_whose_word_counts),
 		cmocka_unit_test(test_whose_name_counts),
+		cmocka_unit_test(test_a_name_has_nothing_around_it),
 		cmocka_unit_test(test_a_chain_has_limits),
 	};
 
