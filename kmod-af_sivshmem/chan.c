@@ -595,6 +595,9 @@ void siv_chan_poll(struct siv_chan *chan, u64 lowat, bool edge, struct siv_chan_
 	out->writable = siv_chan_arm_space_locked(chan, space);
 	/* after arming: a bit that comes later comes with a notification */
 	out->peer_state = chan_read_state(chan);
+	/* it may be on its way: who sees the end sees the error */
+	if (out->peer_state & SIV_STATE_ABORTED && chan->sk)
+		siv_sock_aborted(chan->sk);
 	out->dead = chan->dead;
 	spin_unlock_irqrestore(&chan->wake_lock, flags);
 }

@@ -272,6 +272,9 @@ assert_violations() # N
 	hold_records 1o
 	siv_scribble $((server_page + STATE)) '\x09'
 	assert_held_is_told 'record 0,ECONNRESET'
+	# no notification came with it: poll tells what the memory says
+	run grep '^poll' "$(vm_job_dir cockpit held)/out"
+	assert_output 'poll: an error'
 	assert_violations "$before"
 }
 

@@ -90,7 +90,8 @@ static void print_end(int fd, ssize_t n)
 /*
  * ARG records there and back, and the end of both directions; prints "waiting", and after SIGUSR1 what
  * recv() gives of them, one by one. "2e": the second is empty. "1o": nothing is ended, and one is there.
- * "1a": after SIGUSR1 again what it gives behind the end.
+ * Of the latter it also prints whether poll() tells of an error. "1a": after SIGUSR1 again what it gives
+ * behind the end.
  */
 void case_records_held(const char *arg)
 {
@@ -116,6 +117,8 @@ void case_records_held(const char *arg)
 	puts("waiting");
 	while (times--) {
 		CHECK(!sigwait(&set, &sig));
+		if (open)
+			printf("poll: %s\n", poll_wait(fd, POLLIN) & POLLERR ? "an error" : "none");
 		while ((n = recvmsg(fd, &msg, 0)) == 8 || (!n && msg.msg_flags & MSG_EOR))
 			printf("recv: %.*s\n", n ? 8 : 5, n ? buf : "empty");
 		print_end(fd, n);
