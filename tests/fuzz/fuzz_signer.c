@@ -129,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(request->csr, csr, csr_len);
 		request->csr_len = (uint32_t)csr_len;
 		request->op = SIGNER_ISSUE;
+		request->spiffe_id[sizeof(request->spiffe_id) - 1] = '\0';
 		len = SIGNER_REQUEST_MIN + csr_len;
 	} else if (how & GOOD_LENGTH && len >= SIGNER_REQUEST_MIN) {
 		request->csr_len = (uint32_t)(len - SIGNER_REQUEST_MIN);
