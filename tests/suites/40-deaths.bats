@@ -167,6 +167,22 @@ ping_stop()
 	(($(epoch) > before))
 }
 
+@test "a VM that is frozen: ECONNRESET once its heartbeat is missed, and it connects again" {
+	local before qemu
+
+	before=$(epoch)
+	qemu=$(vm_qemu_pid adas)
+	hold
+	kill -STOP "$qemu"
+	# link-timeout is 10 s
+	vm_job_await_line cockpit hold '^recv: ECONNRESET$' 60
+	vm_job_wait cockpit hold
+	kill -CONT "$qemu"
+	await_link_up $((before + 1))
+	check duplex 1
+	siv_await_no_channels
+}
+
 @test "a module reloaded inside a living guest: ECONNRESET, and it connects again" {
 	local before
 

@@ -274,6 +274,11 @@ static pid_t start_qemu(char **argv, int *stream)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != self)
 			_exit(EXIT_TROUBLE); /* too late for the signal */
+		/*
+		 * A test may stop it. In a group that is orphaned, as where the suites run in a
+		 * session of their own, the end of any process would then hang up all of us.
+		 */
+		setpgid(0, 0);
 		if (ends[1] == QEMU_FD)
 			fcntl(QEMU_FD, F_SETFD, 0);
 		else
