@@ -5,6 +5,8 @@ COMMON_CFLAGS := -D_GNU_SOURCE -Ihandshake-agent
 COMMON_LIBS := -ljansson
 # Least privilege: for the programs that are daemons.
 CONFINE_SOURCES := handshake-agent/common/confine.c
+# For who hands descriptors on.
+FD_PASS := handshake-agent/common/fd_pass.c
 # Keys in memory: for those of them that link OpenSSL.
 SECRETS_SOURCES := handshake-agent/common/secrets.c
 CONFINE_LIBS := $(shell pkg-config --libs libseccomp)

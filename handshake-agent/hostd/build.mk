@@ -3,7 +3,7 @@
 HOST_CONFIG_SOURCES := handshake-agent/hostd/config.c $(CONFIG_SOURCES)
 HOSTD_SOURCES := $(addprefix handshake-agent/hostd/,admin.c control.c explain.c links.c \
 	reload.c revocations.c revoke.c rotate.c \
-	child.c signer.c signer_side.c starter.c user.c) $(CONFINE_SOURCES) $(SECRETS_SOURCES) \
+	child.c signer.c signer_side.c starter.c user.c) $(CONFINE_SOURCES) $(SECRETS_SOURCES) $(FD_PASS) \
 	$(HOST_CONFIG_SOURCES) $(BROKER_SOURCES) $(COMMON_SOURCES) $(PROTO_SRC) $(SWITCH_CLIENT)
 HOSTD_LIBS := $(BROKER_LIBS) $(CONFIG_LIBS)
 

@@ -7,7 +7,6 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,54 +37,4 @@ int child_fork(const char *name, void (*serve)(int fd, void *arg), void *arg)
 	}
 	close(pair[1]);
 	return pair[0];
-}
-
-union control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-int child_send(int fd, int value, int descriptor)
-{
-	union control control = { 0 };
-	struct iovec iov = { .iov_base = &value, .iov_len = sizeof(value) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cmsg;
-
-	if (descriptor >= 0) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = sizeof(control.bytes);
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &descriptor, sizeof(descriptor));
-	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL) == sizeof(value) ? 0 : -errno;
-}
-
-int child_recv(int fd, int *descriptor)
-{
-	union control control = { 0 };
-	int value = 0;
-	struct iovec iov = { .iov_base = &value, .iov_len = sizeof(value) };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *cmsg;
-	ssize_t n;
-
-	*descriptor = -1;
-	do {
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS && cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(descriptor, CMSG_DATA(cmsg), sizeof(*descriptor));
-	return n == sizeof(value) ? value : -EPIPE;
 }

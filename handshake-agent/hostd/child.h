@@ -13,11 +13,4 @@
  */
 int child_fork(const char *name, void (*serve)(int fd, void *arg), void *arg);
 
-/*
- * An int with a descriptor, or with none (-1), which stays the sender's. Sending: 0 or -errno;
- * receiving: the int, or -errno with no descriptor.
- */
-int child_send(int fd, int value, int descriptor);
-int child_recv(int fd, int *descriptor);
-
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "common/fd_pass.h"
 #include "switch/switch_client.h"
 
 enum { START, CONNECT }; /* what the byte asks for */
@@ -23,11 +24,13 @@ static void serve(int fd, void *arg)
 
 	while (recv(fd, &what, sizeof(what), 0) == sizeof(what)) {
 		descriptor = -1;
-		if (what == START)
+		if (what == START) {
 			err = switch_start(start->binary, start->run_dir, start->log_file);
-		else
-			err = descriptor = switch_open(start->run_dir);
-		err = child_send(fd, err, descriptor);
+		} else {
+			descriptor = switch_open(start->run_dir);
+			err = descriptor < 0 ? descriptor : 0;
+		}
+		err = fd_send(fd, &err, sizeof(err), descriptor, 0);
 		if (descriptor >= 0)
 			close(descriptor);
 		if (err)
@@ -44,10 +47,16 @@ int starter_open(const char *binary, const char *run_dir, const char *log_file)
 
 static int ask(int starter, char what, int *descriptor)
 {
+	int err;
+	ssize_t n;
+
 	*descriptor = -1;
 	if (send(starter, &what, sizeof(what), MSG_NOSIGNAL) < 0)
 		return -errno;
-	return child_recv(starter, descriptor);
+	n = fd_recv(starter, &err, sizeof(err), descriptor, 0);
+	if (n < 0)
+		return (int)n;
+	return n == sizeof(err) ? err : -EPIPE;
 }
 
 int starter_start(int starter)
@@ -61,7 +70,7 @@ int starter_connect(int starter)
 {
 	int fd, err = ask(starter, CONNECT, &fd);
 
-	if (fd >= 0)
-		return fd;
-	return err < 0 ? err : -EPIPE;
+	if (!err && fd < 0)
+		err = -EPIPE;
+	return err ?: fd;
 }

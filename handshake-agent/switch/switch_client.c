@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/fd_pass.h"
+
 /* The descriptor that a switch is started with for --ready-fd. */
 enum { READY_FD = 3 };
 
@@ -148,31 +150,14 @@ static size_t expected_len(const struct swp_hdr *hdr)
 
 int switch_recv(int fd, union swp_msg *msg, int *memfd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
-	struct msghdr hdr = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes),
-	};
-	struct cmsghdr *cmsg;
 	ssize_t n;
 
-	*memfd = -1;
 	memset(msg, 0, sizeof(*msg));
-	n = recvmsg(fd, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	n = fd_recv(fd, msg, sizeof(*msg), memfd, MSG_DONTWAIT);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	if (n == 0)
 		return -ECONNRESET;
-	cmsg = CMSG_FIRSTHDR(&hdr);
-	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS &&
-	    cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(memfd, CMSG_DATA(cmsg), sizeof(*memfd));
 	if ((size_t)n < sizeof(msg->hdr) || msg->hdr.len != n ||
 	    expected_len(&msg->hdr) != (size_t)n ||
 	    (*memfd >= 0) != (msg->hdr.type == (SWP_MEM | SWP_REPLY) && !msg->hdr.error)) {
