@@ -397,15 +397,13 @@ static bool start(struct hostd *hostd)
 	}
 	if (!open_audit(hostd))
 		return false;
-	user_acts(hostd->config, true);
-	if (!open_broker(hostd))
+	if (!user_acts(hostd->config, true) || !open_broker(hostd))
 		return false;
 	/* Links before agents: what an agent reports is about links that are known. */
 	hostd->links = links_open(hostd->loop, hostd->config, hostd->broker, hostd->switch_binary,
 				  hostd->starter);
-	if (!hostd->links)
+	if (!hostd->links || !user_acts(hostd->config, false))
 		return false;
-	user_acts(hostd->config, false);
 	hostd->control = control_open(hostd->loop, hostd->config, hostd->broker);
 	if (!hostd->control)
 		return false;

@@ -82,12 +82,19 @@ bool user_make_folders(const struct host_config *config)
 	return false;
 }
 
-void user_acts(const struct host_config *config, bool own)
+bool user_acts(const struct host_config *config, bool own)
 {
+	uid_t uid = own ? config->uid : geteuid();
+
 	if (!becomes(config))
-		return;
+		return true;
 	setfsgid(own ? config->gid : getegid());
-	setfsuid(own ? config->uid : geteuid());
+	setfsuid(uid);
+	/* it says what was so before, and no more; of an id that cannot be it changes nothing */
+	if ((uid_t)setfsuid((uid_t)-1) == uid)
+		return true;
+	log_error("user %s: cannot make files as it: CAP_SETUID is missing", config->user);
+	return false;
 }
 
 bool user_become(const struct host_config *config)

@@ -16,8 +16,11 @@
  */
 bool user_make_folders(const struct host_config *config);
 
-/* Makes and opens files as its own user from here on, or as root again. */
-void user_acts(const struct host_config *config, bool own);
+/*
+ * Makes and opens files as its own user from here on, or as root again. False: the log says why, and
+ * nothing may be made.
+ */
+bool user_acts(const struct host_config *config, bool own);
 
 /* For good, with no group but its own. False: the log says why, and it must not go on. */
 bool user_become(const struct host_config *config);

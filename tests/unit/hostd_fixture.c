@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -83,6 +84,8 @@ void hostd_expect_no_start(struct daemon_fixture *d)
 	pid = fork();
 	if (pid == 0) {
 		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		if (d->caps && confine_capabilities(d->caps))
+			_exit(126);
 		execl(program, program, "--config", d->config, NULL);
 		_exit(127);
 	}
@@ -129,6 +132,21 @@ pid_t hostd_switch_pid(const struct daemon_fixture *d)
 	assert_int_equal(fscanf(file, "%d", &pid), 1);
 	fclose(file);
 	return pid;
+}
+
+void hostd_lose_switch(struct daemon_fixture *d)
+{
+	struct pollfd changed = { .fd = inotify_init1(IN_CLOEXEC), .events = POLLIN };
+	pid_t before = hostd_switch_pid(d);
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
+	assert_true(inotify_add_watch(changed.fd, path, IN_MODIFY) >= 0);
+	kill(before, SIGKILL);
+	assert_int_equal(poll(&changed, 1, PATIENCE_MS), 1); /* the next one writes its pid there */
+	close(changed.fd);
+	hostd_barrier(d);
+	assert_int_not_equal(hostd_switch_pid(d), before);
 }
 
 static void kill_switch(const struct daemon_fixture *d)
@@ -189,6 +207,16 @@ void hostd_connect_agent(struct daemon_fixture *d, unsigned int vm)
 	d->fx.agent[vm].fd = unix_connect(path);
 	assert_true(d->fx.agent[vm].fd >= 0);
 	fx_hello(&d->fx, vm);
+}
+
+void hostd_report_channel(struct daemon_fixture *d, const struct fx_channel *channel)
+{
+	hostd_connect_agent(d, A);
+	fx_report(&d->fx, A, channel, 0, "b", "cli", "srv");
+	fx_reported(&d->fx, A);
+	hostd_connect_agent(d, B);
+	fx_report(&d->fx, B, channel, 1, "a", "srv", "cli");
+	fx_reported(&d->fx, B);
 }
 
 const struct sivp_msg *hostd_expect_link(struct daemon_fixture *d, unsigned int vm,

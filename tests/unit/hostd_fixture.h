@@ -39,9 +39,13 @@ void hostd_expect_no_start(struct daemon_fixture *d);
 /* A process that holds an end of a link, and the IVPosition that it was given. */
 uint32_t hostd_start_qemu(struct daemon_fixture *d, unsigned int vm, const char *socket);
 pid_t hostd_switch_pid(const struct daemon_fixture *d);
+/* Kills the switch; another one has been started. */
+void hostd_lose_switch(struct daemon_fixture *d);
 void hostd_kill_qemu(struct daemon_fixture *d, unsigned int vm);
 
 void hostd_connect_agent(struct daemon_fixture *d, unsigned int vm);
+/* Both agents are there again, and their kernels have @channel. */
+void hostd_report_channel(struct daemon_fixture *d, const struct fx_channel *channel);
 /* LINK of that IVPosition, whatever other links say before it. */
 const struct sivp_msg *hostd_expect_link(struct daemon_fixture *d, unsigned int vm,
 					 uint32_t position, bool up);

@@ -5,11 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -73,12 +71,7 @@ static void restart_with_open_channel(struct daemon_fixture *d, int signo)
 
 	hostd_kill(d, signo, 0);
 	hostd_start(d);
-	hostd_connect_agent(d, A);
-	fx_report(&d->fx, A, &channel, 0, "b", "cli", "srv");
-	fx_reported(&d->fx, A);
-	hostd_connect_agent(d, B);
-	fx_report(&d->fx, B, &channel, 1, "a", "srv", "cli");
-	fx_reported(&d->fx, B);
+	hostd_report_channel(d, &channel);
 	for (unsigned int vm = A; vm <= B; vm++) {
 		msg = hostd_expect_link(d, vm, d->fx.agent[vm].positions[0], true);
 		assert_int_equal(sivp_u32(msg, SIVP_A_EPOCH), channel.epoch);
@@ -366,19 +359,9 @@ static void test_sockets_of_other_users_need_one_capability(void **state)
 static void test_a_lost_switch_is_started_again(void **state)
 {
 	struct daemon_fixture *d = *state;
-	char path[128];
-	struct pollfd changed = { .fd = inotify_init1(IN_CLOEXEC), .events = POLLIN };
-	pid_t before;
 
 	hostd_bring_up(d);
-	before = hostd_switch_pid(d);
-	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
-	assert_true(inotify_add_watch(changed.fd, path, IN_MODIFY) >= 0);
-	kill(before, SIGKILL);
-	assert_int_equal(poll(&changed, 1, PATIENCE_MS), 1); /* the next one writes its pid there */
-	close(changed.fd);
-	hostd_barrier(d);
-	assert_int_not_equal(hostd_switch_pid(d), before);
+	hostd_lose_switch(d);
 	assert_int_equal(kill(hostd_switch_pid(d), 0), 0);
 	assert_confined(hostd_switch_pid(d), 1ull << CAP_CHOWN, 1ull << CAP_CHOWN);
 }

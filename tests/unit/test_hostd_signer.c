@@ -114,12 +114,7 @@ static void test_hostd_does_not_go_on_without_its_signer(void **state)
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 	hostd_lost(d);
 	hostd_start(d);
-	hostd_connect_agent(d, A);
-	fx_report(&d->fx, A, &channel, 0, "b", "cli", "srv");
-	fx_reported(&d->fx, A);
-	hostd_connect_agent(d, B);
-	fx_report(&d->fx, B, &channel, 1, "a", "srv", "cli");
-	fx_reported(&d->fx, B);
+	hostd_report_channel(d, &channel);
 	hostd_barrier(d);
 	assert_int_equal(hostd_count_channels(d), 1);
 }

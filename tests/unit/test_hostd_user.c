@@ -5,17 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "child_called.h"
+#include "remove_tree.h"
 
 #define USER      "nobody" /* there is one everywhere */
 #define UNIT_CAPS (1ull << CAP_CHOWN | 1ull << CAP_SETUID | 1ull << CAP_SETGID) /* the unit's */
@@ -97,14 +96,9 @@ static struct fx_channel change_user(struct daemon_fixture *d)
 	return channel;
 }
 
-static void take_over(struct daemon_fixture *d, struct fx_channel *channel)
+static void take_over(struct daemon_fixture *d, const struct fx_channel *channel)
 {
-	hostd_connect_agent(d, A);
-	fx_report(&d->fx, A, channel, 0, "b", "cli", "srv");
-	fx_reported(&d->fx, A);
-	hostd_connect_agent(d, B);
-	fx_report(&d->fx, B, channel, 1, "a", "srv", "cli");
-	fx_reported(&d->fx, B);
+	hostd_report_channel(d, channel);
 	hostd_barrier(d);
 	assert_int_equal(hostd_count_channels(d), 1);
 }
@@ -152,9 +146,6 @@ static void test_it_reloads_revokes_and_gets_a_switch(void **state)
 {
 	struct daemon_fixture *d = *state;
 	const struct passwd *pw = getpwnam(USER);
-	struct pollfd changed = { .fd = inotify_init1(IN_CLOEXEC), .events = POLLIN };
-	char path[128];
-	pid_t before;
 	json_t *reply;
 
 	if (geteuid() != 0)
@@ -166,14 +157,7 @@ static void test_it_reloads_revokes_and_gets_a_switch(void **state)
 	assert_true(json_is_true(json_object_get(reply, "ok")));
 	json_decref(reply);
 	assert_int_equal(owner(d, "state/hostd/revocations"), pw->pw_uid);
-	before = hostd_switch_pid(d);
-	snprintf(path, sizeof(path), "%s/run/switch.lock", d->folder);
-	assert_true(inotify_add_watch(changed.fd, path, IN_MODIFY) >= 0);
-	kill(before, SIGKILL);
-	assert_int_equal(poll(&changed, 1, PATIENCE_MS), 1); /* the next one writes its pid there */
-	close(changed.fd);
-	hostd_barrier(d);
-	assert_int_not_equal(hostd_switch_pid(d), before);
+	hostd_lose_switch(d);
 	assert_is(hostd_switch_pid(d), 0, 0, NULL);
 }
 
@@ -201,6 +185,29 @@ static void test_a_folder_of_somebody_else_is_refused(void **state)
 	hostd_start(d);
 }
 
+/* Without the right to become it nothing is left that it could not read the next time. */
+static void test_no_file_is_roots_where_it_cannot_become_its_user(void **state)
+{
+	struct daemon_fixture *d = *state;
+	char path[128];
+
+	if (geteuid() != 0)
+		skip();
+	hostd_kill(d, SIGTERM, 0);
+	snprintf(path, sizeof(path), "%s/state/hostd", d->folder);
+	assert_int_equal(remove_tree(path), 0);
+	assert_int_equal(chmod(d->folder, 0755), 0);
+	d->user = USER;
+	hostd_write_config(d);
+	d->caps = 1ull << CAP_CHOWN | 1ull << CAP_DAC_OVERRIDE;
+	hostd_expect_no_start(d);
+	strcat(path, "/journal");
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(errno, ENOENT);
+	d->caps = UNIT_CAPS;
+	hostd_start(d);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, hostd_setup, hostd_teardown)
 
 int main(int argc, char **argv)
@@ -210,6 +217,7 @@ int main(int argc, char **argv)
 		TEST(test_it_can_neither_read_the_key_nor_replace_what_is_roots),
 		TEST(test_it_reloads_revokes_and_gets_a_switch),
 		TEST(test_a_folder_of_somebody_else_is_refused),
+		TEST(test_no_file_is_roots_where_it_cannot_become_its_user),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
