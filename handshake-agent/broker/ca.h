@@ -45,6 +45,7 @@ struct ca_info {
 	 */
 	int64_t until;
 };
+
 /* All of an authority that is public. */
 struct ca_view {
 	struct ca_info now, former;

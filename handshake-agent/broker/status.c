@@ -154,7 +154,6 @@ json_t *channel_json(const struct channel *channel)
 	const struct link *link = channel->link;
 	unsigned int client = channel->client_end;
 	uint64_t age_ns = broker_now(link->broker) - channel->since_ns;
-
 	char generation[24]; /* beyond what JSON's readers keep of a number */
 
 	snprintf(generation, sizeof(generation), "%" PRIu64, channel->extent.generation);

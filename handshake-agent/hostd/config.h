@@ -24,7 +24,7 @@
 #define HOST_SUN_PATH    sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct host_vm {
-	uid_t uid;                   /* of its QEMU; HOST_UID_OWN: root or the daemon's own */
+	uid_t uid;                   /* of its QEMU; HOST_UID_OWN: root, or who started us */
 	char control[HOST_SUN_PATH]; /* where its QEMU connects the control channel */
 };
 

@@ -67,18 +67,18 @@ static void serve(int fd, void *arg)
 	static struct signer_reply reply;
 	struct signer_side side = { 0 };
 	const struct start *start = arg;
+	bool good;
 	ssize_t n;
 
 	confine_memory();
 	secrets_init();
-	if (!open_authority(&side, start->config, &reply)) {
-		reply.reason = SIVP_R_CERTIFICATE;
-	} else if (!give_up_rights(start->sandbox)) {
-		reply.reason = SIVP_R_VIOLATION;
+	good = open_authority(&side, start->config, &reply);
+	if (good && !give_up_rights(start->sandbox)) {
 		snprintf(reply.error, sizeof(reply.error), "signer: cannot be confined");
+		good = false;
 	}
-	while (send(fd, &reply, sizeof(reply), MSG_NOSIGNAL) == sizeof(reply) &&
-	       reply.view.trusted_len) {
+	reply.reason = good ? SIVP_R_NONE : SIVP_R_CERTIFICATE;
+	while (send(fd, &reply, sizeof(reply), MSG_NOSIGNAL) == sizeof(reply) && good) {
 		do {
 			n = recv(fd, &request, sizeof(request), 0);
 		} while (n < 0 && errno == EINTR);

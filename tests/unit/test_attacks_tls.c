@@ -380,11 +380,17 @@ static void test_swapped_sessions_do_not_export_the_same(void **state)
 
 /* Peers that are not ours */
 
-/* @peer plays @side; the other side is ours, and must refuse. Takes @peer over. */
-static void refused(const char *what, int side, SSL_CTX *peer)
+/* A handshake in which @peer plays @side, and the other side is ours. */
+static void play(int side, SSL_CTX *peer)
 {
 	start(side == CLIENT ? peer : contexts[CLIENT], side == SERVER ? peer : contexts[SERVER]);
 	run();
+}
+
+/* It must be refused. Takes @peer over. */
+static void refused(const char *what, int side, SSL_CTX *peer)
+{
+	play(side, peer);
 	SSL_CTX_free(peer);
 	if (wire.progress[!side] == TLS_DONE && both_done())
 		fail_msg("%s, as the %s: accepted", what, side ? "server" : "client");
@@ -445,9 +451,7 @@ static void test_downgrades_are_refused(void **state)
 		peer = good(side);
 		lists(peer, "P-256:X448:X25519", all,
 		      "TLS_AES_128_CCM_SHA256:TLS_AES_128_GCM_SHA256");
-		start(side == CLIENT ? peer : contexts[CLIENT],
-		      side == SERVER ? peer : contexts[SERVER]);
-		run();
+		play(side, peer);
 		assert_true(both_done());
 		assert_int_equal(SSL_get_negotiated_group(wire.tls[side].ssl), NID_X25519);
 		assert_string_equal(SSL_get_cipher_name(wire.tls[side].ssl),
@@ -466,9 +470,7 @@ static void test_ed25519_is_as_good(void **state)
 		struct cert_spec spec = leaf_spec(id(side), NOW);
 		SSL_CTX *peer = context(&spec, key);
 
-		start(side == CLIENT ? peer : contexts[CLIENT],
-		      side == SERVER ? peer : contexts[SERVER]);
-		run();
+		play(side, peer);
 		assert_true(both_done());
 		end();
 		SSL_CTX_free(peer);
@@ -657,9 +659,7 @@ static void test_a_name_has_nothing_around_it(void **state)
 				assert_int_equal(wire.tls[!side].reason, SIVP_R_CERTIFICATE);
 				continue;
 			}
-			start(side == CLIENT ? peer : contexts[CLIENT],
-			      side == SERVER ? peer : contexts[SERVER]);
-			run();
+			play(side, peer);
 			assert_true(both_done());
 			SSL_CTX_free(peer);
 		}
@@ -706,9 +706,7 @@ static void test_a_chain_has_limits(void **state)
 				assert_int_equal(wire.tls[!side].reason, SIVP_R_CERTIFICATE);
 				continue;
 			}
-			start(side == CLIENT ? peer : contexts[CLIENT],
-			      side == SERVER ? peer : contexts[SERVER]);
-			run();
+			play(side, peer);
 			assert_true(both_done());
 			end();
 			SSL_CTX_free(peer);
