@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -18,7 +19,6 @@
 #include "internal.h"
 
 enum {
-	SPIN_START_NS = 10000, /* spinning grows from it, ends below; as halt_poll_ns_grow_start */
 	SPIN_WORTH = 4096,     /* bytes that are worth a new SIV_SPIN_US, for who waits for more */
 	/* At most this share of a ring is put off: the other works meanwhile. */
 	PUT_OFF_SHARE = 4,
@@ -83,18 +83,25 @@ static bool look_often(const struct wait *w, __u64 *pos)
 	return state ? state & (w->over | SIV_STATE_ABORTED) : w->attached;
 }
 
-/* @waited: how long it took until there was something, with sleeping; for each SPIN_WORTH of it. */
-static void adapt(struct siv_spin *spin, __u64 waited)
+/* Is this wait one of those that look? */
+static bool spin_due(struct siv_spin *spin)
 {
-	if (waited > spin->max_ns) {
-		spin->now_ns /= 2;
-		if (spin->now_ns < SPIN_START_NS)
-			spin->now_ns = 0;
+	if (spin->skip) {
+		spin->skip--;
+		return false;
+	}
+	return spin->max_ns;
+}
+
+static void spin_learn(struct siv_spin *spin, bool found)
+{
+	if (found) {
+		spin->misses /= 2;
 		return;
 	}
-	spin->now_ns = spin->now_ns ? 2 * spin->now_ns : SPIN_START_NS;
-	if (spin->now_ns > spin->max_ns)
-		spin->now_ns = spin->max_ns;
+	if (spin->misses < SIV_SPIN_MISSES)
+		spin->misses++;
+	spin->skip = (1 << (spin->misses - 1)) - 1;
 }
 
 /*
@@ -110,33 +117,39 @@ static bool comes_on(struct wait *w, __u64 pos)
 	return true;
 }
 
+/* 0: look again. -ETIMEDOUT: the deadline is over. 1: nothing came while this wait looked. */
+static int spin(struct wait *w)
+{
+	const __s64 deadline = w->how.deadline_ns;
+	/* without a kernel there is no sleep */
+	const __s64 ns = w->fd < 0 ? INT64_MAX : spin_due(w->spin) ? w->spin->max_ns : 0;
+	__s64 start = 0, now;
+	__u64 pos = w->last;
+
+	do {
+		if (ns && look_often(w, &pos)) {
+			spin_learn(w->spin, true);
+			return 0;
+		}
+		now = now_ns();
+		if (deadline >= 0 && now >= deadline)
+			return -ETIMEDOUT;
+		if (!start || comes_on(w, pos))
+			start = now;
+	} while (now - start < ns);
+	if (ns)
+		spin_learn(w->spin, false);
+	return 1;
+}
+
 /* 0: look again. 1: the kernel says that there is something. -ETIMEDOUT, -EINTR, -ECONNRESET. */
 static int wait_for(struct wait *w)
 {
-	const __s64 deadline = w->how.deadline_ns;
-	__s64 start, now;
-	__u64 pos;
+	int err = w->how.deadline_ns ? spin(w) : -ETIMEDOUT;
 
-	if (!deadline)
-		return -ETIMEDOUT;
-	if (w->spin->now_ns && look_often(w, &pos))
-		return 0;
-	start = now = now_ns();
-	while (w->fd < 0 || now - start < (__s64)w->spin->now_ns) {
-		if (deadline >= 0 && now >= deadline)
-			return -ETIMEDOUT;
-		if (look_often(w, &pos))
-			return 0;
-		now = now_ns();
-		if (comes_on(w, pos))
-			start = now;
-	}
-	if (deadline >= 0 && now >= deadline)
-		return -ETIMEDOUT;
-	if (ioctl(w->fd, SIV_IOC_WAIT, &w->how))
-		return -errno;
-	adapt(w->spin, (now_ns() - start) / (1 + (w->want - w->last) / SPIN_WORTH));
-	return 1;
+	if (err != 1)
+		return err;
+	return ioctl(w->fd, SIV_IOC_WAIT, &w->how) ? -errno : 1;
 }
 
 /*
@@ -549,7 +562,7 @@ SIV_PUBLIC ssize_t siv_peek_wait_slow(struct siv_rx *rx, size_t min, __s64 deadl
 	__u64 tx;
 
 	min += !min;
-	if (!rx->max && !rx->header && !rx->err && rx->spin.now_ns && deadline_ns &&
+	if (!rx->max && !rx->header && !rx->err && rx->spin.max_ns && deadline_ns &&
 	    siv_look_often(&rx->theirs->tx_pos, pos, min, rx->mask + 1, &tx)) {
 		rx_set_seen(rx, tx);
 		*view = rx->data + (pos & rx->mask);
@@ -607,7 +620,7 @@ SIV_PUBLIC int siv_release_slow(struct siv_rx *rx, size_t len, unsigned int flag
 
 SIV_PUBLIC void siv_set_spin(struct siv_spin *spin, unsigned int us)
 {
-	spin->max_ns = spin->now_ns = us * 1000ull;
+	*spin = (struct siv_spin){ .max_ns = us * 1000ull };
 }
 
 SIV_PUBLIC void siv_tx_init(struct siv_tx *tx, int type, struct siv_chan_page *own,

@@ -280,37 +280,52 @@ static void a_wait_ends_as_the_kernel_says(void **state)
 	assert_null(read);
 }
 
-static void sleep_2_ms(struct lane *lane)
-{
-	kernel.now_ns += 2000000;
-	lane_put(lane, 1, 1);
-}
-
-static void sleep_not(struct lane *lane)
+static void send_one(struct lane *lane)
 {
 	lane_put(lane, 1, 1);
 }
 
-static void spinning_shrinks_while_it_is_in_vain_and_grows_again(void **state)
+/* Waits for a byte, and takes it. Did it look before it slept? */
+static bool looks(struct lane *lane)
+{
+	const unsigned int waits = kernel.waits;
+	const uint64_t begin = kernel.now_ns;
+	const void *read;
+
+	assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &read), 1);
+	assert_int_equal(siv_release(&lane->rx, 1, 0), 0);
+	/* one reading is for the deadline */
+	return kernel.waits == waits || kernel.now_ns - begin > kernel.step_ns;
+}
+
+static void waits_look_less_often_while_it_is_in_vain_and_again_when_it_pays(void **state)
 {
 	struct lane *lane = *state;
-	const void *read;
-	__u64 before;
 
 	lane_begin_fd(lane, SOCK_STREAM, false);
 	kernel.step_ns = 100000;
-	siv_set_spin(&lane->rx.spin, 1000);
-	kernel.meanwhile = sleep_2_ms;
-	for (int i = 0; i < 20; i++) {
-		before = lane->rx.spin.now_ns;
-		assert_int_equal(siv_peek_wait(&lane->rx, 1, FOREVER, &read), 1);
-		assert_int_equal(siv_release(&lane->rx, 1, 0), 0);
-		assert_true(lane->rx.spin.now_ns < before || !before);
+	siv_set_spin(&lane->rx.spin, 200);
+	kernel.meanwhile = send_one;
+	for (unsigned int n = 1; n < 9; n++) {
+		unsigned int misses = n < SIV_SPIN_MISSES ? n : SIV_SPIN_MISSES;
+
+		assert_true(looks(lane));
+		for (int i = 1; i < 1 << (misses - 1); i++)
+			assert_false(looks(lane));
 	}
-	assert_int_equal(lane->rx.spin.now_ns, 0);
-	kernel.meanwhile = sleep_not;
-	siv_peek_wait(&lane->rx, 1, FOREVER, &read);
-	assert_true(lane->rx.spin.now_ns > 0);
+	/* once it was not in vain */
+	kernel.tick = send_one;
+	assert_true(looks(lane));
+	kernel.tick = NULL;
+	/* half of the misses are left */
+	assert_true(looks(lane));
+	for (int i = 1; i < 1 << (SIV_SPIN_MISSES / 2); i++)
+		assert_false(looks(lane));
+	assert_true(looks(lane));
+	/* never: no look, however often it is asked */
+	siv_set_spin(&lane->rx.spin, 0);
+	for (int i = 0; i < 100; i++)
+		assert_false(looks(lane));
 }
 
 /*
@@ -397,7 +412,7 @@ static void a_peer_that_hardly_moves_or_only_claims_to_is_slept_for(void **state
 {
 	static const struct {
 		void (*tick)(struct lane *lane);
-		unsigned int readings; /* of the clock before it sleeps; one more is after */
+		unsigned int readings; /* of the clock before it sleeps */
 	} peers[] = { { NULL, 3 }, { bring_1000, 3 }, { go_back, 3 }, { come_and_go, 4 } };
 	struct lane *lane = *state;
 	const void *read;
@@ -412,26 +427,6 @@ static void a_peer_that_hardly_moves_or_only_claims_to_is_slept_for(void **state
 		assert_int_equal(siv_peek_wait(&lane->rx, LONG, FOREVER, &read), -EINTR);
 		assert_int_equal(kernel.waits, 1);
 		assert_int_equal(kernel.now_ns - begin, peers[i].readings * STEP_NS);
-	}
-}
-
-static void sleep_1_ms(struct lane *lane)
-{
-	kernel.now_ns += 1000000;
-	bring_the_rest(lane);
-}
-
-static void a_long_message_that_came_fast_is_no_reason_to_spin_less(void **state)
-{
-	struct lane *lane = *state;
-	const void *read;
-
-	for (int whole = 0; whole < 2; whole++) {
-		long_begin(lane);
-		kernel.meanwhile = sleep_1_ms;
-		assert_int_equal(siv_peek_wait(&lane->rx, whole ? LONG : 1, FOREVER, &read), LONG);
-		assert_int_equal(kernel.waits, 1);
-		assert_int_equal(lane->rx.spin.now_ns, SPIN_US * 1000 / (whole ? 1 : 2));
 	}
 }
 
@@ -450,10 +445,9 @@ int main(void)
 		MAP_TEST(a_record_that_is_another_one_when_it_is_released_ends_the_half),
 		MAP_TEST(a_wait_tells_the_kernel_what_is_wanted),
 		MAP_TEST(a_wait_ends_as_the_kernel_says),
-		MAP_TEST(spinning_shrinks_while_it_is_in_vain_and_grows_again),
+		MAP_TEST(waits_look_less_often_while_it_is_in_vain_and_again_when_it_pays),
 		LONG_TEST(spinning_goes_on_while_the_peer_comes_on),
 		LONG_TEST(a_peer_that_hardly_moves_or_only_claims_to_is_slept_for),
-		LONG_TEST(a_long_message_that_came_fast_is_no_reason_to_spin_less),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

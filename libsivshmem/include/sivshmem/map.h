@@ -57,12 +57,15 @@ enum {
 };
 
 /*
- * How long waits look for themselves before they sleep, unless siv_set_spin() says otherwise. It is
- * what KVM lets a halted vCPU poll (halt_poll_ns), and adapts as that does: it shrinks while
- * waits turn out longer, down to nothing, and grows again when they would have been short enough.
- * Who waits for more than 4 KiB has it anew for each 4 KiB by which the peer comes nearer.
+ * How long a wait looks for itself before it sleeps, unless siv_set_spin() says otherwise. Each half
+ * learns whether that pays, as the calls of a socket do (af_sivshmem(7)): after looking in vain n times
+ * the next 2^(n-1) - 1 waits sleep at once, SIV_SPIN_MISSES bounds n, and finding something halves it.
+ * How long sleeping took counts for nothing: waking up is in it, and where both sides sleep that of
+ * both, so that neither would ever look again.
+ * Who waits for more than 4 KiB has the time anew for each 4 KiB by which the peer comes nearer.
  */
-#define SIV_SPIN_US 200u
+#define SIV_SPIN_US     200u
+#define SIV_SPIN_MISSES 6
 
 #define SIV_LOOKS 512 /* at a position, between two at the clock: a microsecond or two */
 
@@ -70,7 +73,9 @@ struct siv_rx;
 
 /* A wait's spinning. */
 struct siv_spin {
-	__u64 max_ns, now_ns;
+	__u64 max_ns;
+	__u8 misses; /* in a row, nearly */
+	__u8 skip;   /* waits that sleep at once, before the next that looks */
 };
 
 /*
@@ -422,7 +427,7 @@ static inline ssize_t siv_peek_wait(struct siv_rx *rx, size_t min, __s64 deadlin
 
 		tx = __atomic_load_n(word, __ATOMIC_ACQUIRE); /* P */
 		if (!siv_ring_has(tx, pos, min + !min, max) &&
-		    !(deadline_ns && max && rx->spin.now_ns &&
+		    !(deadline_ns && max && rx->spin.max_ns &&
 		      siv_look_often(word, pos, min + !min, max, &tx))) {
 			const void *slow = NULL; /* so that the caller's can be in a register */
 			ssize_t n = siv_peek_wait_slow(rx, min, deadline_ns, &slow);
