@@ -101,15 +101,20 @@ static bool spin_allowed(void)
 	return !need_resched() && !signal_pending(current) && single_task_running();
 }
 
-/* Looks for @ns; true: there is nothing to wait for. */
+/*
+ * Looks for @ns; true: there is nothing to wait for. The last look is after the clock said that it is
+ * late: a host may have kept this CPU from running, and what came meanwhile is found.
+ */
 static bool io_spin(struct sock *sk, struct siv_chan *chan, const struct io_wait *how, u64 want,
 		    u64 ns)
 {
 	u64 end = local_clock() + ns;
+	bool late = false;
 
 	while (!how->over(sk, chan, want)) {
-		if (!spin_allowed() || (s64)(local_clock() - end) >= 0)
+		if (late || !spin_allowed())
 			return false;
+		late = (s64)(local_clock() - end) >= 0;
 		cpu_relax();
 	}
 	return true;
