@@ -83,8 +83,9 @@ measure_redis() # PATH COMMAND...
 # before them all, as TLS's contexts are made before any of its.
 siv_connects()
 {
-	local i resume=
+	local i resume= whole=$samples samples=$VM_RUN/connects
 
+	: >"$samples"
 	! agents_resume || resume=yes
 	vm_run "$1" siv-bench connect --count 1 "$SIV_URL" >/dev/null
 	for ((i = 0; i < connects; i++)); do
@@ -92,6 +93,9 @@ siv_connects()
 		measure "$1" connect "connect/first/$2" "$SIV_URL" --count 1
 		[[ ! $resume ]] || measure "$1" connect "connect/resumed/$2" "$SIV_URL" --count 1
 	done
+	# one line for all of this repetition's
+	jq -c -s 'group_by(.name)[] | { name: .[0].name, unit: .[0].unit, samples: map(.samples[]) }' \
+		"$samples" >>"$whole"
 }
 
 measure_connects()
