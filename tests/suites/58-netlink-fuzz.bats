@@ -44,8 +44,11 @@ assert_works()
 
 	# who gets no answer goes on
 	vm_run one 'echo 300 >/sys/module/af_sivshmem/parameters/upcall_timeout_ms'
-	vm_run one -t $((seconds + 120)) siv-nlfuzz --seconds "$seconds" --size "$LINK_BYTES" \
-		${NLFUZZ_SEED:+--seed "$NLFUZZ_SEED"} >&2
+	run vm_run one -t $((seconds + 120)) siv-nlfuzz --seconds "$seconds" --size "$LINK_BYTES" \
+		${NLFUZZ_SEED:+--seed "$NLFUZZ_SEED"}
+	assert_success
+	echo "$output" >&2
+	grep -E ' messages, | places of the module' <<<"$output" | sed 's/^/# /' >&3
 	vm_run one 'echo 30000 >/sys/module/af_sivshmem/parameters/upcall_timeout_ms'
 	vm_check_logs
 }
