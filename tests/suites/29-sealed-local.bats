@@ -46,6 +46,24 @@ check() { vm_run one -t 120 siv-check run "$URL" "$@"; }
 @test "SO_RCVTIMEO ends a wait" { check timeouts; }
 @test "keys are changed on the way, by streams and by records" { check seal-rekey; }
 
+uring() { vm_run one -t 120 siv-uring run "$URL" "$@"; }
+
+# bats test_tags=smoke
+@test "io_uring: each form of sending goes with each of receiving" { uring forms; }
+@test "io_uring: MSG_WAITALL gathers all, or what is there at the end" { uring waitall; }
+@test "io_uring: a send with MSG_WAITALL waits for the peer to have read" { uring send-waitall; }
+@test "io_uring: a send without it sends what fits, and nothing twice" { uring send-partial; }
+@test "io_uring: with MSG_DONTWAIT what would wait is EAGAIN" { uring dontwait; }
+@test "io_uring: a provided buffer is taken when there is something to receive" { uring provided; }
+@test "io_uring: multishot recv brings a stream, and ends with ENOBUFS when buffers run out" { uring multishot; }
+@test "io_uring: multishot recv of records gives one each" { uring records; }
+@test "io_uring: a linked time-out ends a recv, which takes nothing later" { uring link-timeout; }
+@test "io_uring: splice to a pipe and from one" { uring splice; }
+@test "io_uring: a recv and a poll are cancelled, and take nothing later" { uring cancel; }
+@test "io_uring: poll tells what is there, what comes, and the end" { uring poll; }
+@test "io_uring: completions do not interrupt an operation that waits for its turn" { uring crowd "$(vm_load 200)"; }
+@test "SEND_ZC of ordinary memory completes at once" { uring zc-copied; }
+
 storm() # TYPE
 {
 	vm_run one -t 120 siv-random storm --type "$1" --path siv --seconds "${RANDOM_SECONDS:-10}" \
