@@ -60,6 +60,7 @@ enum {
  * How long a wait looks for itself before it sleeps, unless siv_set_spin() says otherwise. Each half
  * learns whether that pays, as the calls of a socket do (af_sivshmem(7)): after looking in vain n times
  * the next 2^(n-1) - 1 waits sleep at once, SIV_SPIN_MISSES bounds n, and finding something halves it.
+ * A wait for data has SIV_LOOKS looks before that in any case, unless the time is 0.
  * How long sleeping took counts for nothing: waking up is in it, and where both sides sleep that of
  * both, so that neither would ever look again.
  * Who waits for more than 4 KiB has the time anew for each 4 KiB by which the peer comes nearer.
